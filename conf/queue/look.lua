@@ -1,0 +1,3 @@
+-- Where a user stands.
+
+return ticket()

@@ -1,0 +1,752 @@
+-- The operations: one function is one round trip.
+--
+-- A function that writes takes arrays, one element a request, and returns one
+-- row a request: its index and its outcome, which is 'ok' or a code of the API.
+-- A conflict is an outcome and never an error.  "p_operations" are ids given
+-- by the caller; an operation that was done already is not done again but
+-- answered from what it wrote, so a caller that lost its connection may ask
+-- again.  Times leave as milliseconds since the epoch.
+
+create function concert.epoch_ms(p_time timestamptz) returns bigint
+language sql immutable parallel safe as $$
+    select floor(extract(epoch from p_time) * 1000)::bigint
+$$;
+
+
+-- Reads.
+
+create function concert.ready() returns table (version integer)
+language sql stable as $$
+    select max(v.version)
+    from concert.schema_version v
+$$;
+
+create function concert.balance(p_user bigint) returns table (balance bigint)
+language sql stable as $$
+    select a.balance
+    from concert.accounts a
+    where a.account_id = p_user
+$$;
+
+create function concert.concerts_page(p_after bigint, p_size integer)
+returns table (concert_id bigint, title text)
+language sql stable as $$
+    select c.concert_id, c.title
+    from concert.concerts c
+    where c.concert_id > p_after
+    order by c.concert_id
+    limit p_size
+$$;
+
+-- No row: there is no such concert.  A null schedule_id: it has none to show.
+
+create function concert.schedules_page(p_concert bigint, p_after bigint,
+                                       p_size integer)
+returns table (schedule_id bigint, starts_ms bigint, total_seats integer)
+language sql stable as $$
+    select s.schedule_id, concert.epoch_ms(s.starts_at), s.total_seats
+    from concert.concerts c
+    left join lateral (
+        select *
+        from concert.schedules i
+        where i.concert_id = c.concert_id
+          and i.schedule_id > p_after
+          and i.starts_at > now()
+        order by i.schedule_id
+        limit p_size
+    ) s on true
+    where c.concert_id = p_concert
+$$;
+
+-- Free seats after p_after and, where p_end is at or before p_after, on from
+-- the first seat round to p_end.  Without p_after the walk starts and ends at
+-- a place that p_spread (any number >= 0) names; start_at tells it.  No row:
+-- there is no such schedule.  A null seat_id: nothing is free.
+
+create function concert.seats_page(p_schedule bigint, p_after bigint,
+                                   p_end bigint, p_spread bigint,
+                                   p_size integer)
+returns table (seat_id integer, price bigint, start_at bigint)
+language sql stable as $$
+    select f.seat_id, f.price, w.after_seat
+    from concert.schedules s
+    cross join lateral (
+        select coalesce(p_after, p_spread % greatest(s.total_seats, 1)) as after_seat
+    ) w
+    left join lateral (
+        (select i.seat_id, i.price
+         from concert.seats i
+         where i.schedule_id = s.schedule_id
+           and i.reservation_id is null
+           and i.seat_id > w.after_seat
+           and (p_end is null or p_after is null or p_end <= p_after
+                or i.seat_id <= p_end)
+         order by i.seat_id
+         limit p_size)
+        union all
+        (select i.seat_id, i.price
+         from concert.seats i
+         where i.schedule_id = s.schedule_id
+           and i.reservation_id is null
+           and i.seat_id <= case when p_after is null then w.after_seat
+                                 when p_end <= p_after then p_end
+                                 else 0 end
+         order by i.seat_id
+         limit p_size)
+        limit p_size
+    ) f on s.starts_at > now()
+    where s.schedule_id = p_schedule
+$$;
+
+create function concert.reservation_status(p_status text, p_hold_until timestamptz)
+returns text
+language sql stable as $$
+    select case when p_status = 'HELD' and p_hold_until <= now() then 'EXPIRED'
+                else p_status end
+$$;
+
+create function concert.reservations_page(p_user bigint, p_before bigint,
+                                          p_size integer)
+returns table (reservation_id bigint, concert_id bigint, title text,
+               schedule_id bigint, seats text, total_price bigint,
+               status text, expires_ms bigint)
+language sql stable as $$
+    select r.reservation_id, s.concert_id, c.title, r.schedule_id,
+           array_to_string(r.seat_ids, ','), r.total_price,
+           concert.reservation_status(r.status, r.hold_until),
+           concert.epoch_ms(r.hold_until)
+    from (
+        select *
+        from concert.reservations i
+        where i.user_id = p_user
+          and i.reservation_id < p_before
+        order by i.reservation_id desc
+        limit p_size
+    ) r
+    join concert.schedules s on s.schedule_id = r.schedule_id
+    join concert.concerts c on c.concert_id = s.concert_id
+    order by r.reservation_id desc
+$$;
+
+create function concert.reservation(p_user bigint, p_reservation bigint)
+returns table (reservation_id bigint, concert_id bigint, title text,
+               schedule_id bigint, seats text, total_price bigint,
+               status text, expires_ms bigint)
+language sql stable as $$
+    select r.reservation_id, s.concert_id, c.title, r.schedule_id,
+           array_to_string(r.seat_ids, ','), r.total_price,
+           concert.reservation_status(r.status, r.hold_until),
+           concert.epoch_ms(r.hold_until)
+    from concert.reservations r
+    join concert.schedules s on s.schedule_id = r.schedule_id
+    join concert.concerts c on c.concert_id = s.concert_id
+    where r.reservation_id = p_reservation
+      and r.user_id = p_user
+$$;
+
+create function concert.payment(p_user bigint, p_payment bigint)
+returns table (payment_id bigint, reservation_id bigint, amount bigint,
+               status text, paid_ms bigint)
+language sql stable as $$
+    select p.payment_id, p.reservation_id, p.amount, p.status,
+           concert.epoch_ms(p.created_at)
+    from concert.payments p
+    where p.payment_id = p_payment
+      and p.user_id = p_user
+$$;
+
+
+-- Adds to balances.  Locks the accounts.
+
+create function concert.charge(p_operations uuid[], p_users bigint[],
+                               p_amounts bigint[])
+returns table (request integer, outcome text, balance bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_balance  bigint;
+begin
+    perform
+    from concert.accounts a
+    where a.account_id = any (p_users)
+    order by a.account_id
+    for no key update;
+
+    for i in 1 .. cardinality(p_operations) loop
+        request := i;
+        outcome := 'ok';
+
+        select a.balance into v_balance
+        from concert.accounts a
+        where a.account_id = p_users[i];
+
+        if not found then
+            outcome := 'user_not_found';
+
+        elsif exists (select
+                      from concert.transfers t
+                      where t.operation = p_operations[i])
+        then
+            null;
+
+        elsif v_balance > 9007199254740991 - p_amounts[i] then
+            outcome := 'balance_limit';
+
+        else
+            insert into concert.transfers
+                (operation, debit_account, credit_account, amount)
+            values (p_operations[i], -1, p_users[i], p_amounts[i]);
+
+            v_balance := v_balance + p_amounts[i];
+        end if;
+
+        balance := v_balance;
+        return next;
+    end loop;
+end
+$$;
+
+
+-- Holds seats, all or none a request.  The seats of request i are those
+-- p_seat_ids whose p_seat_request is i.  p_user_limit null: no limit.  Locks
+-- the seats, then (with a limit) the accounts.  "seats" are the seats held or,
+-- with 'seat_taken', those that somebody else has.
+
+create function concert.reserve(p_operations uuid[], p_users bigint[],
+                                p_concerts bigint[], p_schedules bigint[],
+                                p_seat_request integer[], p_seat_ids bigint[],
+                                p_hold_ms bigint, p_user_limit bigint)
+returns table (request integer, outcome text, reservation_id bigint,
+               title text, seats text, total_price bigint, status text,
+               expires_ms bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_now       timestamptz;
+    v_until     timestamptz;
+    v_seats     bigint[];
+    v_free      integer[];
+    v_taken     integer[];
+    v_schedule  record;
+    v_done      record;
+begin
+    perform
+    from concert.seats s
+    where (s.schedule_id, s.seat_id) in
+          (select p_schedules[q.request], q.seat_id
+           from unnest(p_seat_request, p_seat_ids) as q (request, seat_id))
+    order by s.schedule_id, s.seat_id
+    for no key update;
+
+    if p_user_limit is not null then
+        perform
+        from concert.accounts a
+        where a.account_id = any (p_users)
+        order by a.account_id
+        for no key update;
+    end if;
+
+    v_now := clock_timestamp();
+    v_until := date_trunc('milliseconds', v_now + p_hold_ms * interval '1 ms');
+
+    for i in 1 .. cardinality(p_operations) loop
+        request := i;
+        reservation_id := null;
+        seats := null;
+        total_price := null;
+        status := 'HELD';
+        expires_ms := concert.epoch_ms(v_until);
+
+        select s.concert_id, s.starts_at, s.sale_opens_at, c.title
+        into v_schedule
+        from concert.schedules s
+        join concert.concerts c on c.concert_id = s.concert_id
+        where s.schedule_id = p_schedules[i]
+          and s.concert_id = p_concerts[i];
+
+        title := v_schedule.title;
+
+        if not found then
+            outcome := 'schedule_not_found';
+            return next;
+            continue;
+        end if;
+
+        select r.reservation_id, r.seat_ids, r.total_price, r.status,
+               r.hold_until
+        into v_done
+        from concert.reservations r
+        where r.operation = p_operations[i];
+
+        if found then
+            outcome := 'ok';
+            reservation_id := v_done.reservation_id;
+            seats := array_to_string(v_done.seat_ids, ',');
+            total_price := v_done.total_price;
+            status := concert.reservation_status(v_done.status, v_done.hold_until);
+            expires_ms := concert.epoch_ms(v_done.hold_until);
+            return next;
+            continue;
+        end if;
+
+        v_seats := array(select q.seat_id
+                         from unnest(p_seat_request, p_seat_ids)
+                              as q (request, seat_id)
+                         where q.request = i);
+
+        select array_agg(s.seat_id order by s.seat_id),
+               array_agg(s.seat_id order by s.seat_id)
+                   filter (where s.hold_until > v_now),
+               sum(s.price)
+        into v_free, v_taken, total_price
+        from concert.seats s
+        where s.schedule_id = p_schedules[i]
+          and s.seat_id = any (v_seats);
+
+        outcome := case
+            when not exists (select
+                             from concert.accounts a
+                             where a.account_id = p_users[i])
+                then 'user_not_found'
+            when v_schedule.starts_at <= v_now
+                then 'sale_closed'
+            when v_schedule.sale_opens_at > v_now
+                then 'sale_not_open'
+            when v_free is null or cardinality(v_free) < cardinality(v_seats)
+                then 'seat_not_found'
+            when v_taken is not null
+                then 'seat_taken'
+            when p_user_limit is not null
+                 and cardinality(v_seats) > p_user_limit
+                     - concert.seats_of_user(p_users[i], p_schedules[i], v_now)
+                then 'seat_limit'
+            else 'ok'
+        end;
+
+        if outcome = 'ok' then
+            insert into concert.reservations
+                (operation, user_id, schedule_id, seat_ids, total_price, status,
+                 hold_until)
+            values (p_operations[i], p_users[i], p_schedules[i], v_free,
+                    total_price, 'HELD', v_until)
+            returning reservation_id into reservation_id;
+
+            update concert.seats s
+            set reservation_id = reserve.reservation_id,
+                hold_until = v_until
+            where s.schedule_id = p_schedules[i]
+              and s.seat_id = any (v_seats);
+
+            seats := array_to_string(v_free, ',');
+
+        elsif outcome = 'seat_taken' then
+            seats := array_to_string(v_taken, ',');
+        end if;
+
+        return next;
+    end loop;
+end
+$$;
+
+-- The seats that a user has, held and paid, in a schedule.
+
+create function concert.seats_of_user(p_user bigint, p_schedule bigint,
+                                      p_now timestamptz)
+returns bigint
+language sql stable as $$
+    select coalesce(sum(cardinality(r.seat_ids)), 0)
+    from concert.reservations r
+    where r.user_id = p_user
+      and r.schedule_id = p_schedule
+      and (r.status in ('PAYING', 'PAID')
+           or (r.status = 'HELD' and r.hold_until > p_now))
+$$;
+
+-- Locks the seats of reservations, then the reservations: the first step of
+-- whatever ends one.
+
+create function concert.lock_reservations(p_reservations bigint[]) returns void
+language plpgsql as $$
+begin
+    perform
+    from concert.seats s
+    where (s.schedule_id, s.seat_id) in
+          (select r.schedule_id, unnest(r.seat_ids)
+           from concert.reservations r
+           where r.reservation_id = any (p_reservations))
+    order by s.schedule_id, s.seat_id
+    for no key update;
+
+    perform
+    from concert.reservations r
+    where r.reservation_id = any (p_reservations)
+    order by r.reservation_id
+    for no key update;
+end
+$$;
+
+-- What stands against ending a hold at p_now, or null.
+
+create function concert.hold_conflict(p_status text, p_hold_until timestamptz,
+                                      p_now timestamptz)
+returns text
+language sql immutable as $$
+    select case
+        when p_status = 'PAID' then 'reservation_paid'
+        when p_status = 'PAYING' then 'payment_in_progress'
+        when p_status = 'CANCELLED' then 'reservation_cancelled'
+        when p_status = 'EXPIRED' or p_hold_until <= p_now
+            then 'reservation_expired'
+    end
+$$;
+
+
+-- Pays reservations from their users' balances.  Locks the seats, the
+-- reservations, the accounts.
+
+create function concert.pay(p_operations uuid[], p_users bigint[],
+                            p_reservations bigint[], p_amounts bigint[])
+returns table (request integer, outcome text, payment_id bigint,
+               amount bigint, paid_ms bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_now       timestamptz;
+    v_held      record;
+    v_done      record;
+    v_transfer  bigint;
+begin
+    perform concert.lock_reservations(p_reservations);
+
+    perform
+    from concert.accounts a
+    where a.account_id = any (p_users)
+    order by a.account_id
+    for no key update;
+
+    v_now := clock_timestamp();
+
+    for i in 1 .. cardinality(p_operations) loop
+        request := i;
+        payment_id := null;
+        amount := p_amounts[i];
+        paid_ms := concert.epoch_ms(v_now);
+
+        select p.payment_id, p.amount, p.created_at
+        into v_done
+        from concert.payments p
+        where p.operation = p_operations[i];
+
+        if found then
+            outcome := 'ok';
+            payment_id := v_done.payment_id;
+            amount := v_done.amount;
+            paid_ms := concert.epoch_ms(v_done.created_at);
+            return next;
+            continue;
+        end if;
+
+        select r.schedule_id, r.seat_ids, r.total_price, a.balance,
+               coalesce(concert.hold_conflict(r.status, r.hold_until, v_now),
+                        case when r.total_price <> p_amounts[i]
+                             then 'amount_mismatch'
+                             when a.balance < r.total_price
+                             then 'insufficient_balance'
+                             else 'ok' end) as outcome
+        into v_held
+        from concert.reservations r
+        join concert.accounts a on a.account_id = r.user_id
+        where r.reservation_id = p_reservations[i]
+          and r.user_id = p_users[i];
+
+        outcome := coalesce(v_held.outcome, 'reservation_not_found');
+
+        if outcome <> 'ok' then
+            return next;
+            continue;
+        end if;
+
+        v_transfer := null;
+
+        if p_amounts[i] > 0 then
+            insert into concert.transfers
+                (operation, debit_account, credit_account, amount, created_at)
+            values (p_operations[i], p_users[i], 0, p_amounts[i], v_now)
+            returning transfer_id into v_transfer;
+        end if;
+
+        insert into concert.payments
+            (operation, reservation_id, user_id, amount, method, status,
+             transfer_id, created_at)
+        values (p_operations[i], p_reservations[i], p_users[i], p_amounts[i],
+                'balance', 'PAID', v_transfer, v_now)
+        returning payment_id into payment_id;
+
+        update concert.reservations r
+        set status = 'PAID',
+            payment_id = pay.payment_id
+        where r.reservation_id = p_reservations[i];
+
+        update concert.seats s
+        set hold_until = 'infinity'
+        where s.schedule_id = v_held.schedule_id
+          and s.seat_id = any (v_held.seat_ids)
+          and s.reservation_id = p_reservations[i];
+
+        return next;
+    end loop;
+end
+$$;
+
+
+-- Gives holds back.  Cancelling twice is 'ok' both times.  Locks the seats,
+-- the reservations.
+
+create function concert.cancel(p_users bigint[], p_reservations bigint[])
+returns table (request integer, outcome text)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_now   timestamptz;
+    v_held  record;
+begin
+    perform concert.lock_reservations(p_reservations);
+
+    v_now := clock_timestamp();
+
+    for i in 1 .. cardinality(p_reservations) loop
+        request := i;
+
+        select r.schedule_id, r.seat_ids, r.status,
+               concert.hold_conflict(r.status, r.hold_until, v_now) as conflict
+        into v_held
+        from concert.reservations r
+        where r.reservation_id = p_reservations[i]
+          and r.user_id = p_users[i];
+
+        if not found then
+            outcome := 'reservation_not_found';
+
+        elsif v_held.status = 'CANCELLED' then
+            outcome := 'ok';
+
+        elsif v_held.conflict is not null then
+            outcome := v_held.conflict;
+
+        else
+            outcome := 'ok';
+
+            update concert.reservations r
+            set status = 'CANCELLED'
+            where r.reservation_id = p_reservations[i];
+
+            update concert.seats s
+            set reservation_id = null,
+                hold_until = '-infinity'
+            where s.schedule_id = v_held.schedule_id
+              and s.seat_id = any (v_held.seat_ids)
+              and s.reservation_id = p_reservations[i];
+        end if;
+
+        return next;
+    end loop;
+end
+$$;
+
+
+-- Frees the seats of holds that ran out, at most p_limit of them; returns how
+-- many.  Any number of instances may call it; one works, the others return at
+-- once.  Locks the seats, the reservations.
+
+create function concert.expire(p_limit integer) returns table (expired bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_ids  bigint[];
+begin
+    expired := 0;
+
+    if not pg_try_advisory_xact_lock(hashtext('concert.expire')) then
+        return next;
+        return;
+    end if;
+
+    v_ids := array(select r.reservation_id
+                   from concert.reservations r
+                   where r.status = 'HELD'
+                     and r.hold_until <= now()
+                   order by r.hold_until
+                   limit p_limit);
+
+    if cardinality(v_ids) > 0 then
+        perform concert.lock_reservations(v_ids);
+
+        v_ids := array(select r.reservation_id
+                       from concert.reservations r
+                       where r.reservation_id = any (v_ids)
+                         and r.status = 'HELD');
+
+        update concert.seats s
+        set reservation_id = null,
+            hold_until = '-infinity'
+        from (select r.schedule_id, unnest(r.seat_ids) as seat_id, r.reservation_id
+              from concert.reservations r
+              where r.reservation_id = any (v_ids)) e
+        where s.schedule_id = e.schedule_id
+          and s.seat_id = e.seat_id
+          and s.reservation_id = e.reservation_id;
+
+        update concert.reservations r
+        set status = 'EXPIRED'
+        where r.reservation_id = any (v_ids);
+
+        expired := cardinality(v_ids);
+    end if;
+
+    return next;
+end
+$$;
+
+
+-- The proof: every rule that must hold, and how many rows break it.
+
+create function concert.violations() returns table (rule text, broken bigint)
+language sql stable as $$
+    select 'a balance equals the sum of its ledger rows', count(*)
+    from concert.accounts a
+    left join (select l.account_id, sum(l.amount) as amount
+               from concert.ledger l
+               group by l.account_id) l on l.account_id = a.account_id
+    where a.balance <> coalesce(l.amount, 0)
+    union all
+    select 'the ledger sums to zero', count(*)
+    from (select sum(l.amount) as amount from concert.ledger l) t
+    where t.amount <> 0
+    union all
+    select 'a seat is in at most one paid reservation', count(*)
+    from (select
+          from concert.reservations r
+          cross join lateral unnest(r.seat_ids) as u (seat_id)
+          where r.status in ('PAYING', 'PAID')
+          group by r.schedule_id, u.seat_id
+          having count(*) > 1) d
+    union all
+    select 'a paid reservation has its seats for good', count(*)
+    from concert.reservations r
+    cross join lateral unnest(r.seat_ids) as u (seat_id)
+    left join concert.seats s on s.schedule_id = r.schedule_id
+                             and s.seat_id = u.seat_id
+                             and s.reservation_id = r.reservation_id
+                             and s.hold_until = 'infinity'
+    where r.status in ('PAYING', 'PAID')
+      and s.seat_id is null
+    union all
+    select 'a sold seat has its reservation', count(*)
+    from concert.seats s
+    left join concert.reservations r on r.reservation_id = s.reservation_id
+                                    and r.status in ('PAYING', 'PAID')
+    where s.hold_until = 'infinity'
+      and r.reservation_id is null
+    union all
+    select 'a paid reservation has exactly one payment, of its price', count(*)
+    from concert.reservations r
+    left join (select p.reservation_id, count(*) as payments, sum(p.amount) as amount
+               from concert.payments p
+               where p.status = 'PAID'
+               group by p.reservation_id) p on p.reservation_id = r.reservation_id
+    where r.status = 'PAID'
+      and (p.payments is distinct from 1 or p.amount <> r.total_price)
+    union all
+    select 'a payment has its paid reservation', count(*)
+    from concert.payments p
+    left join concert.reservations r on r.payment_id = p.payment_id
+                                    and r.status = 'PAID'
+    where p.status = 'PAID'
+      and r.reservation_id is null
+    union all
+    select 'sales equal the payments', count(*)
+    from (select (select coalesce(sum(l.amount), 0)
+                  from concert.ledger l
+                  where l.account_id = 0)
+                 - (select coalesce(sum(p.amount), 0)
+                    from concert.payments p
+                    where p.status = 'PAID') as difference) t
+    where t.difference <> 0
+$$;
+
+
+-- Loading a real sale.
+
+create function concert.add_concert(p_title text) returns bigint
+language sql as $$
+    insert into concert.concerts (title)
+    values (p_title)
+    returning concert_id
+$$;
+
+-- A schedule with seats 1..p_seats of one price; p_sale_opens_at null: at once.
+
+create function concert.add_schedule(p_concert bigint, p_starts_at timestamptz,
+                                     p_seats integer, p_price bigint,
+                                     p_sale_opens_at timestamptz default null)
+returns bigint
+language plpgsql as $$
+declare
+    v_schedule  bigint;
+begin
+    insert into concert.schedules
+        (concert_id, starts_at, sale_opens_at, total_seats)
+    values (p_concert, p_starts_at, p_sale_opens_at, p_seats)
+    returning schedule_id into v_schedule;
+
+    insert into concert.seats (schedule_id, seat_id, price)
+    select v_schedule, g, p_price
+    from generate_series(1, p_seats) as g;
+
+    return v_schedule;
+end
+$$;
+
+-- Gives seats p_from..p_to another price; returns how many.  Holds keep the
+-- price that they were made at.
+
+create function concert.set_price(p_schedule bigint, p_from integer, p_to integer,
+                                  p_price bigint)
+returns bigint
+language plpgsql as $$
+declare
+    v_changed  bigint;
+begin
+    perform
+    from concert.seats s
+    where s.schedule_id = p_schedule
+      and s.seat_id between p_from and p_to
+    order by s.seat_id
+    for no key update;
+
+    update concert.seats s
+    set price = p_price
+    where s.schedule_id = p_schedule
+      and s.seat_id between p_from and p_to;
+
+    get diagnostics v_changed = row_count;
+    return v_changed;
+end
+$$;
+
+-- An account with an opening balance, paid in through the gateway's account.
+
+create function concert.add_user(p_user bigint, p_balance bigint default 0)
+returns void
+language plpgsql as $$
+begin
+    insert into concert.accounts (account_id)
+    values (p_user);
+
+    if p_balance > 0 then
+        insert into concert.transfers
+            (operation, debit_account, credit_account, amount)
+        values (gen_random_uuid(), -1, p_user, p_balance);
+    end if;
+end
+$$;

@@ -1,0 +1,1033 @@
+
+/*
+ * The concert reservation service as an nginx module: its directives, its
+ * zone, its start and its end.  A request's way begins in src/core/request.c.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "core/request.h"
+#include "jobs/jobs.h"
+#include "store/postgres.h"
+#include "store/redis.h"
+
+
+#define NGX_HTTP_CONCERT_POOL_NAME   "concert_io"
+#define NGX_HTTP_CONCERT_MIN_ZONE    (2 * 1024 * 1024)
+#define NGX_HTTP_CONCERT_ZONE_SIZE   (16 * 1024 * 1024)
+#define NGX_HTTP_CONCERT_MAX_LANES   64
+#define NGX_HTTP_CONCERT_MAX_QUEUE   8192
+#define NGX_HTTP_CONCERT_MAX_PATH    107     /* sun_path */
+
+
+typedef struct {
+    const char  *name;
+    ngx_uint_t   min;
+    ngx_uint_t   max;
+    ngx_uint_t  *value;
+} ngx_http_concert_number_t;
+
+
+static ngx_int_t ngx_http_concert_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_concert_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_concert_check_needs(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf);
+static void *ngx_http_concert_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_concert_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_concert_route_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_zone_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_add_zone(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf, ngx_str_t *name, size_t size);
+static char *ngx_http_concert_postgres_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_redis_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_redis_conf_t *rcf);
+static char *ngx_http_concert_queue_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_http_concert_redis_keys(ngx_conf_t *cf,
+    ngx_http_concert_redis_conf_t *rcf, ngx_str_t *name);
+static char *ngx_http_concert_charge_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_identity_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_number(ngx_conf_t *cf, ngx_str_t *value,
+    const ngx_http_concert_number_t *numbers);
+static char *ngx_http_concert_check_msec(ngx_conf_t *cf, void *post,
+    void *data);
+static char *ngx_http_concert_check_count(ngx_conf_t *cf, void *post,
+    void *data);
+static ngx_int_t ngx_http_concert_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_concert_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_concert_init_groups(ngx_cycle_t *cycle);
+static void ngx_http_concert_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_str_t  ngx_http_concert_pool =
+    ngx_string(NGX_HTTP_CONCERT_POOL_NAME);
+
+
+static ngx_conf_post_t  ngx_http_concert_msec_post = {
+    ngx_http_concert_check_msec
+};
+
+
+static ngx_conf_post_t  ngx_http_concert_count_post = {
+    ngx_http_concert_check_count
+};
+
+
+static ngx_command_t  ngx_http_concert_commands[] = {
+
+    { ngx_string("concert"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_concert_route_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_http_concert_zone_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_postgres"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_concert_postgres_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_concert_redis_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_concert_queue_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_hold"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_concert_main_conf_t, hold),
+      &ngx_http_concert_msec_post },
+
+    { ngx_string("concert_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_concert_main_conf_t, timeout),
+      &ngx_http_concert_msec_post },
+
+    { ngx_string("concert_max_seats"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_concert_main_conf_t, max_seats),
+      &ngx_http_concert_count_post },
+
+    { ngx_string("concert_user_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_concert_main_conf_t, user_limit),
+      &ngx_http_concert_count_post },
+
+    { ngx_string("concert_charge"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_concert_charge_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_identity"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_concert_identity_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_concert_module_ctx = {
+    ngx_http_concert_preconfiguration,     /* preconfiguration */
+    ngx_http_concert_postconfiguration,    /* postconfiguration */
+
+    ngx_http_concert_create_main_conf,     /* create main configuration */
+    ngx_http_concert_init_main_conf,       /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_concert_create_loc_conf,      /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_concert_module = {
+    NGX_MODULE_V1,
+    &ngx_http_concert_module_ctx,          /* module context */
+    ngx_http_concert_commands,             /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_http_concert_init_module,          /* init module */
+    ngx_http_concert_init_process,         /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_concert_exit_process,         /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_concert_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_http_concert_add_variables(cf);
+}
+
+
+static void *
+ngx_http_concert_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_concert_group_t      *group;
+    ngx_http_concert_main_conf_t  *cmcf;
+
+    cmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_main_conf_t));
+    if (cmcf == NULL) {
+        return NULL;
+    }
+
+    cmcf->hold = NGX_CONF_UNSET_MSEC;
+    cmcf->timeout = NGX_CONF_UNSET_MSEC;
+    cmcf->max_seats = NGX_CONF_UNSET;
+    cmcf->user_limit = NGX_CONF_UNSET;
+    cmcf->charge = NGX_CONF_UNSET_UINT;
+    cmcf->identity = NGX_CONF_UNSET_UINT;
+    cmcf->queue.capacity = NGX_CONF_UNSET_UINT;
+    cmcf->queue.ttl = NGX_CONF_UNSET_MSEC;
+
+    group = &cmcf->groups[NGX_HTTP_CONCERT_READ];
+    ngx_str_set(&group->name, "read");
+    group->id = NGX_HTTP_CONCERT_READ;
+    group->store = &ngx_http_concert_postgres;
+    group->away_code = "store_unavailable";
+    group->nlanes = 2;
+    group->batch = 64;
+
+    group = &cmcf->groups[NGX_HTTP_CONCERT_WRITE];
+    ngx_str_set(&group->name, "write");
+    group->id = NGX_HTTP_CONCERT_WRITE;
+    group->store = &ngx_http_concert_postgres;
+    group->away_code = "store_unavailable";
+    group->nlanes = 8;
+    group->batch = 1;
+
+    group = &cmcf->groups[NGX_HTTP_CONCERT_REDIS];
+    ngx_str_set(&group->name, "redis");
+    group->id = NGX_HTTP_CONCERT_REDIS;
+    group->store = &ngx_http_concert_redis;
+    group->away_code = "queue_unavailable";
+    group->nlanes = 1;
+    group->batch = 64;
+
+    return cmcf;
+}
+
+
+static char *
+ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_uint_t                         i;
+    ngx_http_concert_group_t          *group;
+    ngx_http_concert_postgres_conf_t  *pcf;
+
+    static ngx_str_t  zone = ngx_string("concert");
+
+    ngx_conf_init_msec_value(cmcf->hold, 5 * 60 * 1000);
+    ngx_conf_init_msec_value(cmcf->timeout, 3000);
+    ngx_conf_init_value(cmcf->max_seats, 4);
+    ngx_conf_init_value(cmcf->user_limit, 0);
+    ngx_conf_init_uint_value(cmcf->charge, NGX_HTTP_CONCERT_CHARGE_FREE);
+    ngx_conf_init_uint_value(cmcf->identity, NGX_HTTP_CONCERT_IDENTITY_HEADER);
+    ngx_conf_init_uint_value(cmcf->queue.capacity, 1000);
+    ngx_conf_init_msec_value(cmcf->queue.ttl, 10 * 60 * 1000);
+
+    if (cmcf->queue.name.len == 0) {
+        ngx_str_set(&cmcf->queue.name, "main");
+    }
+
+    if (cmcf->needs && cmcf->shm_zone == NULL
+        && ngx_http_concert_add_zone(cf, cmcf, &zone,
+                                     NGX_HTTP_CONCERT_ZONE_SIZE)
+           != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+        group = &cmcf->groups[i];
+        group->timeout = cmcf->timeout;
+
+        if (group->max_queue == 0) {
+            group->max_queue = NGX_HTTP_CONCERT_MAX_QUEUE;
+        }
+
+        if (group->conf == NULL) {
+            continue;
+        }
+
+        if (group->store == &ngx_http_concert_postgres) {
+            pcf = group->conf;
+            pcf->timeout = cmcf->timeout;
+
+        } else if (ngx_http_concert_redis_keys(cf, group->conf,
+                                               &cmcf->queue.name)
+                   != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_concert_create_loc_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_loc_conf_t));
+}
+
+
+static ngx_int_t
+ngx_http_concert_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt           *h;
+    ngx_http_core_main_conf_t     *core;
+    ngx_http_concert_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_concert_module);
+
+    if (cmcf->needs == 0) {
+        return NGX_OK;
+    }
+
+    core = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&core->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_concert_log_handler;
+
+    ngx_http_concert_redis_init();
+
+    return ngx_http_concert_check_needs(cf, cmcf);
+}
+
+
+static ngx_int_t
+ngx_http_concert_check_needs(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf)
+{
+    if ((cmcf->needs & NGX_HTTP_CONCERT_NEEDS_POSTGRES)
+        && cmcf->groups[NGX_HTTP_CONCERT_READ].conf == NULL)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"concert %V\" needs PostgreSQL: write "
+                      "concert_postgres \"host=/run/postgresql "
+                      "dbname=concert\"; in the http block",
+                      &cmcf->needed_by[0]);
+        return NGX_ERROR;
+    }
+
+    if ((cmcf->needs & NGX_HTTP_CONCERT_NEEDS_REDIS)
+        && cmcf->groups[NGX_HTTP_CONCERT_REDIS].conf == NULL)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"concert %V\" needs Redis: write concert_redis "
+                      "unix:/run/redis/redis-server.sock; in the http block",
+                      &cmcf->needed_by[1]);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_concert_route_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_loc_conf_t *lcf = conf;
+
+    ngx_str_t                     *value;
+    ngx_uint_t                     i, k, flags;
+    ngx_http_core_loc_conf_t      *clcf;
+    ngx_http_concert_route_t      *route;
+    ngx_http_concert_main_conf_t  *cmcf;
+
+    if (lcf->route) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 0; ngx_http_concert_routes[i]; i++) {
+        route = ngx_http_concert_routes[i];
+
+        if (route->name.len == value[1].len
+            && ngx_strncmp(route->name.data, value[1].data, value[1].len) == 0)
+        {
+            break;
+        }
+    }
+
+    route = ngx_http_concert_routes[i];
+
+    if (route == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "there is no route \"%V\": write one of "
+                           "conf/concert_routes.conf, as \"concert seats\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    lcf->route = route;
+    lcf->index = i;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_concert_module);
+    flags = NGX_HTTP_CONCERT_NEEDS_ZONE;
+
+    for (k = 0; k < NGX_HTTP_CONCERT_MAX_ENDPOINTS; k++) {
+        flags |= route->endpoints[k].flags;
+    }
+
+    if (flags & NGX_HTTP_CONCERT_NEEDS_POSTGRES) {
+        cmcf->needed_by[0] = value[1];
+    }
+
+    if (flags & NGX_HTTP_CONCERT_NEEDS_REDIS) {
+        cmcf->needed_by[1] = value[1];
+    }
+
+    cmcf->needs |= flags & (NGX_HTTP_CONCERT_NEEDS_ZONE
+                            |NGX_HTTP_CONCERT_NEEDS_POSTGRES
+                            |NGX_HTTP_CONCERT_NEEDS_REDIS);
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_concert_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+/* concert_zone name size; */
+
+static char *
+ngx_http_concert_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (cmcf->shm_zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    size = ngx_parse_size(&value[2]);
+
+    if (size < (ssize_t) NGX_HTTP_CONCERT_MIN_ZONE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\": write at least 2m, as "
+                           "\"concert_zone %V 16m\"", &value[2], &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_concert_add_zone(cf, cmcf, &value[1], (size_t) size);
+}
+
+
+static char *
+ngx_http_concert_add_zone(ngx_conf_t *cf, ngx_http_concert_main_conf_t *cmcf,
+    ngx_str_t *name, size_t size)
+{
+    ngx_shm_zone_t  *shm_zone;
+
+    shm_zone = ngx_shared_memory_add(cf, name, size,
+                                     &ngx_http_concert_module);
+    if (shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    shm_zone->init = ngx_http_concert_zone_init;
+    cmcf->shm_zone = shm_zone;
+
+    return NGX_CONF_OK;
+}
+
+
+/* concert_postgres conninfo [read=n] [write=n] [batch=n] [max_queue=n]; */
+
+static char *
+ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    char                              *wrong;
+    u_char                            *p;
+    ngx_str_t                         *value;
+    ngx_uint_t                         i;
+    ngx_http_concert_group_t          *read, *write;
+    ngx_http_concert_postgres_conf_t  *pcf;
+
+    static const char  settings[] =
+        " gssencmode=disable fallback_application_name=concert";
+
+    read = &cmcf->groups[NGX_HTTP_CONCERT_READ];
+    write = &cmcf->groups[NGX_HTTP_CONCERT_WRITE];
+
+    ngx_http_concert_number_t  numbers[] = {
+        { "read=", 1, NGX_HTTP_CONCERT_MAX_LANES, &read->nlanes },
+        { "write=", 1, NGX_HTTP_CONCERT_MAX_LANES, &write->nlanes },
+        { "batch=", 1, NGX_HTTP_CONCERT_MAX_BATCH, &write->batch },
+        { "max_queue=", 1, 1000000, &read->max_queue },
+        { NULL, 0, 0, NULL }
+    };
+
+    if (read->conf) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    wrong = ngx_http_concert_postgres_check((char *) value[1].data, cf->pool);
+
+    if (wrong) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid connection string \"%V\": %s: write it as "
+                           "\"host=/run/postgresql dbname=concert\"",
+                           &value[1], wrong);
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        if (ngx_http_concert_number(cf, &value[i], numbers) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    write->max_queue = read->max_queue;
+
+    pcf = ngx_pcalloc(cf->pool, 2 * sizeof(ngx_http_concert_postgres_conf_t));
+    p = ngx_pnalloc(cf->pool, value[1].len + sizeof(settings));
+
+    if (pcf == NULL || p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    pcf[0].conninfo = (char *) p;
+    pcf[1].conninfo = (char *) p;
+    pcf[1].writes = 1;
+
+    p = ngx_cpymem(p, value[1].data, value[1].len);
+    ngx_memcpy(p, settings, sizeof(settings));
+
+    read->conf = &pcf[0];
+    write->conf = &pcf[1];
+
+    return NGX_CONF_OK;
+}
+
+
+/* concert_redis unix:path | host[:port] [lanes=n] [batch=n] [max_queue=n]; */
+
+static char *
+ngx_http_concert_redis_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_str_t                      *value;
+    ngx_uint_t                      i;
+    ngx_http_concert_group_t       *group;
+    ngx_http_concert_redis_conf_t  *rcf;
+
+    group = &cmcf->groups[NGX_HTTP_CONCERT_REDIS];
+
+    ngx_http_concert_number_t  numbers[] = {
+        { "lanes=", 1, NGX_HTTP_CONCERT_MAX_LANES, &group->nlanes },
+        { "batch=", 1, NGX_HTTP_CONCERT_MAX_BATCH, &group->batch },
+        { "max_queue=", 1, 1000000, &group->max_queue },
+        { NULL, 0, 0, NULL }
+    };
+
+    if (group->conf) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    rcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_redis_conf_t));
+    if (rcf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        if (ngx_http_concert_number(cf, &value[i], numbers) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    group->conf = rcf;
+
+    return ngx_http_concert_redis_address(cf, &value[1], rcf);
+}
+
+
+/* a name is resolved here, once: nothing may block on it later */
+
+static char *
+ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_redis_conf_t *rcf)
+{
+    u_char     *p;
+    size_t      len;
+    ngx_url_t   u;
+
+    if (value->len > 5 && ngx_strncmp(value->data, "unix:", 5) == 0) {
+
+        if (value->len - 5 > NGX_HTTP_CONCERT_MAX_PATH) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the path of the socket \"%V\" is too long: "
+                               "write one of at most %d bytes", value,
+                               NGX_HTTP_CONCERT_MAX_PATH);
+            return NGX_CONF_ERROR;
+        }
+
+        rcf->path = (char *) value->data + 5;
+        return NGX_CONF_OK;
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = *value;
+    u.default_port = 6379;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.naddrs == 0
+        || u.uri.len || u.no_port > 1)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid address of Redis \"%V\"%s%s: write "
+                           "unix:/path or host:port", value,
+                           u.err ? ": " : "", u.err ? u.err : "");
+        return NGX_CONF_ERROR;
+    }
+
+    p = ngx_pnalloc(cf->pool, NGX_SOCKADDR_STRLEN + 1);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    len = ngx_sock_ntop(u.addrs[0].sockaddr, u.addrs[0].socklen, p,
+                        NGX_SOCKADDR_STRLEN, 0);
+    p[len] = '\0';
+
+    rcf->host = (char *) p;
+    rcf->port = ngx_inet_get_port(u.addrs[0].sockaddr);
+
+    return NGX_CONF_OK;
+}
+
+
+/* concert_queue [capacity=n] [ttl=time] [name=word]; */
+
+static char *
+ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_int_t    ttl;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
+
+    ngx_http_concert_number_t  numbers[] = {
+        { "capacity=", 1, 10000000, &cmcf->queue.capacity },
+        { NULL, 0, 0, NULL }
+    };
+
+    if (cmcf->queue.capacity != NGX_CONF_UNSET_UINT
+        || cmcf->queue.ttl != NGX_CONF_UNSET_MSEC || cmcf->queue.name.len)
+    {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "ttl=", 4) == 0) {
+            s.data = value[i].data + 4;
+            s.len = value[i].len - 4;
+
+            ttl = ngx_parse_time(&s, 0);
+
+            if (ttl == NGX_ERROR || ttl == 0) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": write a time, as ttl=10m",
+                                   &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            cmcf->queue.ttl = (ngx_msec_t) ttl;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "name=", 5) == 0) {
+            s.data = value[i].data + 5;
+            s.len = value[i].len - 5;
+
+            if (ngx_http_concert_queue_name(cf, &s) != NGX_OK) {
+                return NGX_CONF_ERROR;
+            }
+
+            cmcf->queue.name = s;
+            continue;
+        }
+
+        if (ngx_http_concert_number(cf, &value[i], numbers) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* it becomes part of Redis's keys */
+
+static ngx_int_t
+ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name)
+{
+    size_t  i;
+    u_char  c;
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+              || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+        {
+            break;
+        }
+    }
+
+    if (name->len == 0 || name->len > 64 || i < name->len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid queue name \"%V\": write 1 to 64 letters, "
+                           "digits, \"_\" or \"-\", as name=main", name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* all with one hash tag, so that a script finds them on one node */
+
+static ngx_int_t
+ngx_http_concert_redis_keys(ngx_conf_t *cf,
+    ngx_http_concert_redis_conf_t *rcf, ngx_str_t *name)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    static const char  *suffixes[NGX_HTTP_CONCERT_REDIS_KEYS] = {
+        "queue", "waiting", "active"
+    };
+
+    for (i = 0; i < NGX_HTTP_CONCERT_REDIS_KEYS; i++) {
+        p = ngx_pnalloc(cf->pool, sizeof("{concert:}:waiting") + name->len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        rcf->keys[i].data = p;
+        rcf->keys[i].len = ngx_sprintf(p, "{concert:%V}:%s", name, suffixes[i])
+                           - p;
+    }
+
+    return NGX_OK;
+}
+
+
+/* concert_charge free; */
+
+static char *
+ngx_http_concert_charge_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_str_t  *value;
+
+    if (cmcf->charge != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "free") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\": write \"concert_charge "
+                           "free\", which credits a charge at once",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    cmcf->charge = NGX_HTTP_CONCERT_CHARGE_FREE;
+
+    return NGX_CONF_OK;
+}
+
+
+/* concert_identity header; */
+
+static char *
+ngx_http_concert_identity_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_str_t  *value;
+
+    if (cmcf->identity != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts != 2 || ngx_strcmp(value[1].data, "header") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\": write \"concert_identity "
+                           "header\", which takes the caller from the userId "
+                           "header", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    cmcf->identity = NGX_HTTP_CONCERT_IDENTITY_HEADER;
+
+    return NGX_CONF_OK;
+}
+
+
+/* a parameter of the form name=number, one of a list */
+
+static ngx_int_t
+ngx_http_concert_number(ngx_conf_t *cf, ngx_str_t *value,
+    const ngx_http_concert_number_t *numbers)
+{
+    size_t                            len;
+    ngx_int_t                         n;
+    const ngx_http_concert_number_t  *number;
+
+    for (number = numbers; number->name; number++) {
+        len = ngx_strlen(number->name);
+
+        if (value->len < len || ngx_strncmp(value->data, number->name, len))
+        {
+            continue;
+        }
+
+        n = ngx_atoi(value->data + len, value->len - len);
+
+        if (n == NGX_ERROR || (ngx_uint_t) n < number->min
+            || (ngx_uint_t) n > number->max)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": write %s and a number from "
+                               "%ui to %ui", value, number->name, number->min,
+                               number->max);
+            return NGX_ERROR;
+        }
+
+        *number->value = (ngx_uint_t) n;
+
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "unknown parameter \"%V\": the first known one is "
+                       "\"%s\"", value, numbers->name);
+
+    return NGX_ERROR;
+}
+
+
+static char *
+ngx_http_concert_check_msec(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *ms = data;
+
+    if (*ms == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "must be longer than 0: write a time, as 3s");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_concert_check_count(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_int_t *n = data;
+
+    if (*n < 1 || *n > 1000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of seats %i: write 1 to 1000", *n);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_concert_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_concert_module);
+
+    if (cmcf == NULL || cmcf->needs == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_thread_pool_get(cycle, &ngx_http_concert_pool) == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "there is no thread pool for the lanes: write "
+                      "\"thread_pool " NGX_HTTP_CONCERT_POOL_NAME
+                      " threads=%ui;\" outside of the http block",
+                      cmcf->groups[NGX_HTTP_CONCERT_READ].nlanes
+                      + cmcf->groups[NGX_HTTP_CONCERT_WRITE].nlanes
+                      + cmcf->groups[NGX_HTTP_CONCERT_REDIS].nlanes);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_concert_zone_t       *zone;
+    ngx_http_concert_main_conf_t  *cmcf;
+
+    /* not in the cache manager and loader */
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_concert_module);
+
+    if (cmcf == NULL || cmcf->needs == 0) {
+        return NGX_OK;
+    }
+
+    ngx_http_concert_conf = cmcf;
+
+    zone = cmcf->shm_zone->data;
+    cmcf->slot = &zone->slots[ngx_worker % NGX_HTTP_CONCERT_SLOTS];
+
+    json_object_seed(0);
+    ngx_http_concert_call_init_worker();
+    ngx_http_concert_request_init_worker();
+
+    if (ngx_http_concert_init_groups(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_worker == 0) {
+        ngx_http_concert_jobs_init(cycle);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_init_groups(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                      i;
+    ngx_http_concert_group_t       *group;
+    ngx_http_concert_lane_stats_t  *stats;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+        group = &ngx_http_concert_conf->groups[i];
+
+        if (group->conf == NULL) {
+            continue;
+        }
+
+        stats = &ngx_http_concert_conf->slot->lanes[i];
+        stats->waiting = 0;
+        stats->busy = 0;
+        stats->down = 0;
+
+        group->stats = stats;
+        group->pool = ngx_thread_pool_get(cycle, &ngx_http_concert_pool);
+
+        if (ngx_http_concert_group_init(group, cycle) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_concert_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t  i;
+
+    if (ngx_http_concert_conf == NULL) {
+        return;
+    }
+
+    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+        ngx_http_concert_group_exit(&ngx_http_concert_conf->groups[i]);
+    }
+}

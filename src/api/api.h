@@ -1,0 +1,72 @@
+
+/*
+ * What routes share: pages of lists, and objects that more than one answers
+ * with.  Each route is a file of its own and a line in routes.c.
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_API_H_INCLUDED
+#define NGX_HTTP_CONCERT_API_H_INCLUDED
+
+
+#include "core/request.h"
+
+
+/* a page of a list, as the query asks for it; call->data of list routes */
+
+typedef struct {
+    int64_t      size;
+    int64_t      after;
+    int64_t      end;
+    ngx_uint_t   no_after;
+    ngx_uint_t   no_end;
+    ngx_str_t    path;
+} ngx_http_concert_page_t;
+
+
+/* parse(): size and after */
+ngx_int_t ngx_http_concert_page_parse(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, json_t *body);
+
+/* in the thread: sets the Link to the page after "after" (RFC 8288) */
+void ngx_http_concert_page_link(ngx_http_concert_call_t *call, int64_t after);
+
+/* how many of the rows are on the page: one more was asked for */
+ngx_uint_t ngx_http_concert_page_rows(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+
+/* in the thread: answers with {userId, amount} */
+void ngx_http_concert_balance_body(ngx_http_concert_call_t *call,
+    int64_t amount);
+
+/* a reservation, as the wire has it */
+
+typedef struct {
+    int64_t      id;
+    int64_t      concert_id;
+    ngx_str_t    title;
+    int64_t      schedule_id;
+    ngx_str_t    seats;          /* 1,2,3 */
+    int64_t      total_price;
+    ngx_str_t    status;
+    int64_t      expires;        /* ms since the epoch */
+} ngx_http_concert_reservation_t;
+
+void ngx_http_concert_reservation_json(ngx_http_concert_json_t *json,
+    int64_t user_id, const ngx_http_concert_reservation_t *reservation);
+
+/* the same from a row of concert.reservation() or reservations_page() */
+void ngx_http_concert_reservation_row(ngx_http_concert_json_t *json,
+    int64_t user_id, const ngx_http_concert_result_t *res, ngx_uint_t row);
+
+/* in the thread: answers with a payment */
+void ngx_http_concert_payment_body(ngx_http_concert_call_t *call,
+    int64_t payment_id, int64_t reservation_id, int64_t amount,
+    const ngx_str_t *status, int64_t paid);
+
+/* begins the step that ends the token of call->user_id */
+ngx_int_t ngx_http_concert_leave_run(ngx_http_concert_call_t *call,
+    void (*done)(ngx_http_concert_call_t *call));
+
+
+#endif /* NGX_HTTP_CONCERT_API_H_INCLUDED */

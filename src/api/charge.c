@@ -1,0 +1,70 @@
+
+/* PUT /api/balance/charge: adds to a user's balance */
+
+#include "api/api.h"
+
+
+static ngx_int_t ngx_http_concert_charge_parse(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, json_t *body);
+static ngx_int_t ngx_http_concert_charge_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_charge_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+
+
+static const ngx_http_concert_op_t  ngx_http_concert_charge = {
+    "charge", NGX_HTTP_CONCERT_WRITE, "aaa"
+};
+
+
+ngx_http_concert_route_t  ngx_http_concert_charge_route = {
+    ngx_string("charge"),
+    {
+        { NGX_HTTP_PUT,
+          NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_BODY
+          |NGX_HTTP_CONCERT_BODY_USER,
+          ngx_http_concert_charge_parse,
+          ngx_http_concert_charge_start }
+    }
+};
+
+
+static ngx_int_t
+ngx_http_concert_charge_parse(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, json_t *body)
+{
+    const char  *wrong;
+
+    wrong = ngx_http_concert_json_member(body, "amount", 1,
+                                         NGX_HTTP_CONCERT_MAX_INTEGER,
+                                         &call->id);
+
+    return wrong ? ngx_http_concert_bad_request(call, "amount", wrong)
+                 : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_charge_start(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_call_step(call, &ngx_http_concert_charge,
+                               ngx_http_concert_charge_read);
+
+    if (ngx_http_concert_call_operation(call) != NGX_OK
+        || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK
+        || ngx_http_concert_call_integer(call, call->id) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, NULL);
+}
+
+
+static void
+ngx_http_concert_charge_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    if (ngx_http_concert_call_ok(call, res, 1)) {
+        ngx_http_concert_balance_body(call, res->integer(res, 0, 2));
+    }
+}

@@ -1,0 +1,373 @@
+
+/*
+ * For operators: GET /metrics in the text format of Prometheus, GET /status in
+ * JSON.  Read from shared memory alone, so they answer when everything else is
+ * away.
+ */
+
+#include "api/api.h"
+
+
+#define NGX_HTTP_CONCERT_VERSION  "0.1.0"
+
+
+static ngx_int_t ngx_http_concert_metrics_start(
+    ngx_http_concert_call_t *call);
+static void ngx_http_concert_metrics_requests(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
+    const ngx_str_t *route, ngx_uint_t class,
+    const ngx_http_concert_latency_t *latency);
+static void ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_metrics_batches(ngx_http_concert_json_t *out,
+    const ngx_str_t *group, const ngx_http_concert_lane_stats_t *stats);
+static void ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_metrics_print(ngx_http_concert_json_t *out,
+    const char *fmt, ...);
+static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
+    ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
+    ngx_http_concert_zone_t *zone);
+static uint64_t ngx_http_concert_latency_count(
+    const ngx_http_concert_latency_t *latency);
+static uint64_t ngx_http_concert_slots_sum(ngx_http_concert_zone_t *zone,
+    size_t offset);
+
+
+ngx_http_concert_route_t  ngx_http_concert_metrics_route = {
+    ngx_string("metrics"),
+    {
+        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_metrics_start }
+    }
+};
+
+
+ngx_http_concert_route_t  ngx_http_concert_status_route = {
+    ngx_string("status"),
+    {
+        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_status_start }
+    }
+};
+
+
+static ngx_int_t
+ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_json_t   out;
+    ngx_http_concert_zone_t  *zone;
+
+    zone = ngx_http_concert_conf->shm_zone->data;
+
+    ngx_http_concert_call_json(call, &out, 16384);
+
+    ngx_http_concert_metrics_requests(&out, zone);
+    ngx_http_concert_metrics_lanes(&out, zone);
+    ngx_http_concert_metrics_queue(&out, zone);
+
+    ngx_http_concert_call_body(call, &out);
+    ngx_str_set(&call->reply.type, "text/plain; version=0.0.4");
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_concert_metrics_requests(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone)
+{
+    ngx_uint_t                  i, class;
+    ngx_http_concert_latency_t  latency;
+
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_request_duration_seconds Time from the first byte of "
+        "a request to its answer.\n"
+        "# TYPE concert_request_duration_seconds histogram\n");
+
+    for (i = 0; ngx_http_concert_routes[i]; i++) {
+        for (class = 0; class < NGX_HTTP_CONCERT_CLASSES; class++) {
+            ngx_http_concert_zone_latency(zone, i, class, &latency);
+
+            ngx_http_concert_metrics_latency(out,
+                                             &ngx_http_concert_routes[i]->name,
+                                             class + 1, &latency);
+        }
+    }
+}
+
+
+static void
+ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
+    const ngx_str_t *route, ngx_uint_t class,
+    const ngx_http_concert_latency_t *latency)
+{
+    uint64_t    n;
+    ngx_uint_t  i, bound;
+
+    if (ngx_http_concert_latency_count(latency) == 0) {
+        return;
+    }
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_LATENCY_BUCKETS - 1; i++) {
+        n += latency->bucket[i];
+        bound = ngx_http_concert_latency_bounds[i];
+
+        ngx_http_concert_metrics_print(out,
+            "concert_request_duration_seconds_bucket{route=\"%V\","
+            "status=\"%uixx\",le=\"%ui.%03ui\"} %uL\n",
+            route, class, bound / 1000, bound % 1000, n);
+    }
+
+    n += latency->bucket[i];
+
+    ngx_http_concert_metrics_print(out,
+        "concert_request_duration_seconds_bucket{route=\"%V\","
+        "status=\"%uixx\",le=\"+Inf\"} %uL\n"
+        "concert_request_duration_seconds_sum{route=\"%V\","
+        "status=\"%uixx\"} %uA.%03uA\n"
+        "concert_request_duration_seconds_count{route=\"%V\","
+        "status=\"%uixx\"} %uL\n",
+        route, class, n,
+        route, class, latency->sum_ms / 1000, latency->sum_ms % 1000,
+        route, class, n);
+}
+
+
+static void
+ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone)
+{
+    ngx_str_t                      *name;
+    ngx_uint_t                      i;
+    ngx_http_concert_lane_stats_t   stats;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+        name = &ngx_http_concert_conf->groups[i].name;
+        ngx_http_concert_zone_lanes(zone, i, &stats);
+
+        ngx_http_concert_metrics_print(out,
+            "concert_lane_waiting_calls{group=\"%V\"} %uA\n"
+            "concert_lanes{group=\"%V\"} %ui\n"
+            "concert_lanes_busy{group=\"%V\"} %uA\n"
+            "concert_lane_down{group=\"%V\"} %uA\n"
+            "concert_lane_calls_total{group=\"%V\"} %uA\n"
+            "concert_lane_failed_calls_total{group=\"%V\"} %uA\n"
+            "concert_lane_refused_calls_total{group=\"%V\"} %uA\n"
+            "concert_lane_busy_seconds_total{group=\"%V\"} %uA.%03uA\n",
+            name, stats.waiting,
+            name, ngx_http_concert_conf->groups[i].nlanes,
+            name, stats.busy, name, stats.down, name, stats.calls,
+            name, stats.failed, name, stats.refused,
+            name, stats.busy_ms / 1000, stats.busy_ms % 1000);
+
+        ngx_http_concert_metrics_batches(out, name, &stats);
+    }
+}
+
+
+static void
+ngx_http_concert_metrics_batches(ngx_http_concert_json_t *out,
+    const ngx_str_t *group, const ngx_http_concert_lane_stats_t *stats)
+{
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_BATCH_BUCKETS - 1; i++) {
+        n += stats->batch_size[i];
+
+        ngx_http_concert_metrics_print(out,
+            "concert_lane_batch_size_bucket{group=\"%V\",le=\"%ui\"} %uL\n",
+            group, (ngx_uint_t) 1 << i, n);
+    }
+
+    ngx_http_concert_metrics_print(out,
+        "concert_lane_batch_size_bucket{group=\"%V\",le=\"+Inf\"} %uA\n"
+        "concert_lane_batch_size_sum{group=\"%V\"} %uA\n"
+        "concert_lane_batch_size_count{group=\"%V\"} %uA\n",
+        group, stats->batches, group, stats->calls, group, stats->batches);
+}
+
+
+static void
+ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone)
+{
+    ngx_http_concert_metrics_print(out,
+        "concert_queue_waiting %uA\n"
+        "concert_queue_active %uA\n"
+        "concert_queue_capacity %ui\n"
+        "concert_queue_serving %uA\n"
+        "concert_queue_admitted_total %uL\n"
+        "concert_holds_expired_total %uL\n",
+        zone->queue.waiting, zone->queue.active,
+        ngx_http_concert_conf->queue.capacity, zone->queue.serving,
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, admitted)),
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, expired)));
+}
+
+
+static void
+ngx_http_concert_metrics_print(ngx_http_concert_json_t *out, const char *fmt,
+    ...)
+{
+    u_char    text[2048], *last;
+    va_list   args;
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(text, text + sizeof(text), fmt, args);
+    va_end(args);
+
+    ngx_http_concert_json_raw(out, text, last - text);
+}
+
+
+static ngx_int_t
+ngx_http_concert_status_start(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_json_t        json;
+    ngx_http_concert_zone_t       *zone;
+    ngx_http_concert_main_conf_t  *conf;
+
+    conf = ngx_http_concert_conf;
+    zone = conf->shm_zone->data;
+
+    ngx_http_concert_call_json(call, &json, 8192);
+
+    ngx_http_concert_json_text(&json,
+                "{\"version\":\"" NGX_HTTP_CONCERT_VERSION "\",\"nginx\":\""
+                NGINX_VERSION "\",\"worker\":");
+    ngx_http_concert_json_integer(&json, ngx_worker);
+    ngx_http_concert_json_text(&json, ",\"queue\":{\"name\":");
+    ngx_http_concert_json_string(&json, conf->queue.name.data,
+                                 conf->queue.name.len);
+    ngx_http_concert_json_text(&json, ",\"capacity\":");
+    ngx_http_concert_json_integer(&json, conf->queue.capacity);
+    ngx_http_concert_json_text(&json, ",\"ttl\":");
+    ngx_http_concert_json_integer(&json, conf->queue.ttl / 1000);
+    ngx_http_concert_json_text(&json, ",\"waiting\":");
+    ngx_http_concert_json_integer(&json, zone->queue.waiting);
+    ngx_http_concert_json_text(&json, ",\"active\":");
+    ngx_http_concert_json_integer(&json, zone->queue.active);
+    ngx_http_concert_json_text(&json, ",\"serving\":");
+    ngx_http_concert_json_integer(&json, zone->queue.serving);
+    ngx_http_concert_json_text(&json, ",\"seenAt\":");
+
+    if (zone->queue.seen) {
+        ngx_http_concert_json_time(&json, (int64_t) zone->queue.seen * 1000);
+    } else {
+        ngx_http_concert_json_text(&json, "null");
+    }
+
+    ngx_http_concert_json_text(&json, "},\"holdsExpired\":");
+    ngx_http_concert_json_integer(&json,
+                ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, expired)));
+
+    ngx_http_concert_status_lanes(&json, zone);
+    ngx_http_concert_status_routes(&json, zone);
+    ngx_http_concert_json_text(&json, "}");
+
+    ngx_http_concert_call_body(call, &json);
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
+    ngx_http_concert_zone_t *zone)
+{
+    ngx_uint_t                      i;
+    ngx_http_concert_group_t       *group;
+    ngx_http_concert_lane_stats_t   stats;
+
+    ngx_http_concert_json_text(json, ",\"lanes\":[");
+
+    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+        group = &ngx_http_concert_conf->groups[i];
+        ngx_http_concert_zone_lanes(zone, i, &stats);
+
+        if (i) {
+            ngx_http_concert_json_text(json, ",");
+        }
+
+        ngx_http_concert_metrics_print(json,
+            "{\"group\":\"%V\",\"lanes\":%ui,\"batch\":%ui,\"busy\":%uA,"
+            "\"waiting\":%uA,\"down\":%s,\"batches\":%uA,\"calls\":%uA,"
+            "\"failed\":%uA,\"refused\":%uA}",
+            &group->name, group->nlanes, group->batch, stats.busy,
+            stats.waiting, stats.down ? "true" : "false", stats.batches,
+            stats.calls, stats.failed, stats.refused);
+    }
+
+    ngx_http_concert_json_text(json, "]");
+}
+
+
+static void
+ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
+    ngx_http_concert_zone_t *zone)
+{
+    uint64_t                    n;
+    ngx_uint_t                  i, class;
+    ngx_http_concert_latency_t  latency;
+
+    ngx_http_concert_json_text(json, ",\"routes\":{");
+
+    for (i = 0; ngx_http_concert_routes[i]; i++) {
+        ngx_http_concert_metrics_print(json, "%s\"%V\":{", i ? "," : "",
+                                       &ngx_http_concert_routes[i]->name);
+
+        for (class = 0; class < NGX_HTTP_CONCERT_CLASSES; class++) {
+            ngx_http_concert_zone_latency(zone, i, class, &latency);
+            n = ngx_http_concert_latency_count(&latency);
+
+            ngx_http_concert_metrics_print(json, "%s\"%uixx\":%uL",
+                                           class ? "," : "", class + 1, n);
+        }
+
+        ngx_http_concert_json_text(json, "}");
+    }
+
+    ngx_http_concert_json_text(json, "}");
+}
+
+
+static uint64_t
+ngx_http_concert_latency_count(const ngx_http_concert_latency_t *latency)
+{
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_LATENCY_BUCKETS; i++) {
+        n += latency->bucket[i];
+    }
+
+    return n;
+}
+
+
+static uint64_t
+ngx_http_concert_slots_sum(ngx_http_concert_zone_t *zone, size_t offset)
+{
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_SLOTS; i++) {
+        n += *(ngx_atomic_t *) ((u_char *) &zone->slots[i] + offset);
+    }
+
+    return n;
+}

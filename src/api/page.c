@@ -1,0 +1,93 @@
+
+/* Keyset pages: "after" is the last id seen, never an offset. */
+
+#include "api/api.h"
+
+
+#define NGX_HTTP_CONCERT_PAGE_SIZE      100
+#define NGX_HTTP_CONCERT_PAGE_MAX_SIZE  500
+
+
+ngx_int_t
+ngx_http_concert_page_parse(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, json_t *body)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                no_size;
+    ngx_http_concert_page_t  *page;
+
+    page = ngx_pcalloc(call->pool, sizeof(ngx_http_concert_page_t));
+    if (page == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_concert_query_integer(r, call, "size", 1,
+                                        NGX_HTTP_CONCERT_PAGE_MAX_SIZE,
+                                        &page->size, &no_size);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (no_size) {
+        page->size = NGX_HTTP_CONCERT_PAGE_SIZE;
+    }
+
+    rc = ngx_http_concert_query_integer(r, call, "after", 0,
+                                        NGX_HTTP_CONCERT_MAX_INTEGER,
+                                        &page->after, &page->no_after);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    page->no_end = 1;
+    page->path.len = r->uri.len;
+    page->path.data = ngx_pstrdup(call->pool, &r->uri);
+
+    if (page->path.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    call->data = page;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_concert_page_rows(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    ngx_http_concert_page_t  *page;
+
+    page = call->data;
+
+    return ngx_min(res->rows, (ngx_uint_t) page->size);
+}
+
+
+void
+ngx_http_concert_page_link(ngx_http_concert_call_t *call, int64_t after)
+{
+    u_char                   *p;
+    ngx_http_concert_page_t  *page;
+
+    page = call->data;
+
+    p = ngx_pnalloc(call->pool, page->path.len + 3 * NGX_INT64_LEN
+                        + sizeof("<?size=&after=&end=>; rel=\"next\""));
+    if (p == NULL) {
+        return;
+    }
+
+    call->reply.link.data = p;
+
+    p = ngx_sprintf(p, "<%V?size=%L&after=%L", &page->path, page->size, after);
+
+    if (!page->no_end) {
+        p = ngx_sprintf(p, "&end=%L", page->end);
+    }
+
+    p = ngx_sprintf(p, ">; rel=\"next\"");
+
+    call->reply.link.len = p - call->reply.link.data;
+}

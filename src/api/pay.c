@@ -1,0 +1,138 @@
+
+/*
+ * POST /api/reservations/payments: pays a reservation from the balance, which
+ * makes its seats the user's for good and ends the user's token, so that the
+ * next in line goes in.
+ */
+
+#include "api/api.h"
+
+
+/* columns of concert.pay() */
+
+#define NGX_HTTP_CONCERT_PAY_OUTCOME  1
+#define NGX_HTTP_CONCERT_PAY_ID       2
+#define NGX_HTTP_CONCERT_PAY_AMOUNT   3
+#define NGX_HTTP_CONCERT_PAY_TIME     4
+
+
+typedef struct {
+    int64_t    reservation_id;
+    int64_t    amount;
+} ngx_http_concert_pay_t;
+
+
+static ngx_int_t ngx_http_concert_pay_parse(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, json_t *body);
+static ngx_int_t ngx_http_concert_pay_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_pay_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+static void ngx_http_concert_pay_done(ngx_http_concert_call_t *call);
+
+
+static const ngx_http_concert_op_t  ngx_http_concert_pay = {
+    "pay", NGX_HTTP_CONCERT_WRITE, "aaaa"
+};
+
+
+ngx_http_concert_route_t  ngx_http_concert_pay_route = {
+    ngx_string("pay"),
+    {
+        { NGX_HTTP_POST,
+          NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_NEEDS_REDIS
+          |NGX_HTTP_CONCERT_CALLER|NGX_HTTP_CONCERT_BODY
+          |NGX_HTTP_CONCERT_BODY_USER,
+          ngx_http_concert_pay_parse,
+          ngx_http_concert_pay_start }
+    }
+};
+
+
+static ngx_int_t
+ngx_http_concert_pay_parse(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, json_t *body)
+{
+    const char              *wrong;
+    ngx_http_concert_pay_t  *pay;
+
+    pay = ngx_palloc(call->pool, sizeof(ngx_http_concert_pay_t));
+    if (pay == NULL) {
+        return NGX_ERROR;
+    }
+
+    call->data = pay;
+
+    wrong = ngx_http_concert_json_member(body, "reservationId", 1,
+                                         NGX_HTTP_CONCERT_MAX_INTEGER,
+                                         &pay->reservation_id);
+    if (wrong) {
+        return ngx_http_concert_bad_request(call, "reservationId", wrong);
+    }
+
+    wrong = ngx_http_concert_json_member(body, "amount", 0,
+                                         NGX_HTTP_CONCERT_MAX_INTEGER,
+                                         &pay->amount);
+    if (wrong) {
+        return ngx_http_concert_bad_request(call, "amount", wrong);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_pay_start(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_pay_t  *pay;
+
+    pay = call->data;
+
+    ngx_http_concert_call_step(call, &ngx_http_concert_pay,
+                               ngx_http_concert_pay_read);
+
+    if (ngx_http_concert_call_operation(call) != NGX_OK
+        || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK
+        || ngx_http_concert_call_integer(call, pay->reservation_id) != NGX_OK
+        || ngx_http_concert_call_integer(call, pay->amount) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, ngx_http_concert_pay_done);
+}
+
+
+static void
+ngx_http_concert_pay_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    ngx_http_concert_pay_t  *pay;
+
+    static const ngx_str_t   paid = ngx_string("PAID");
+
+    if (!ngx_http_concert_call_ok(call, res, NGX_HTTP_CONCERT_PAY_OUTCOME)) {
+        return;
+    }
+
+    pay = call->data;
+
+    ngx_http_concert_payment_body(call,
+                            res->integer(res, 0, NGX_HTTP_CONCERT_PAY_ID),
+                            pay->reservation_id,
+                            res->integer(res, 0, NGX_HTTP_CONCERT_PAY_AMOUNT),
+                            &paid,
+                            res->integer(res, 0, NGX_HTTP_CONCERT_PAY_TIME));
+}
+
+
+/* what is paid is paid: the answer is the same if the queue is away */
+
+static void
+ngx_http_concert_pay_done(ngx_http_concert_call_t *call)
+{
+    if (!ngx_http_concert_succeeded(call) || call->reply.code
+        || ngx_http_concert_leave_run(call, ngx_http_concert_answer) != NGX_OK)
+    {
+        ngx_http_concert_answer(call);
+    }
+}

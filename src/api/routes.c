@@ -1,0 +1,41 @@
+
+/* The routes.  To add one: a file beside this one, and a line below. */
+
+#include "api/api.h"
+
+
+#define NGX_HTTP_CONCERT_ROUTES(route)                                       \
+    route(token_enter)                                                       \
+    route(token)                                                             \
+    route(token_status)                                                      \
+    route(charge)                                                            \
+    route(balance)                                                           \
+    route(concerts)                                                          \
+    route(schedules)                                                         \
+    route(seats)                                                             \
+    route(reserve)                                                           \
+    route(reservations)                                                      \
+    route(reservation)                                                       \
+    route(pay)                                                               \
+    route(payment)                                                           \
+    route(problem)                                                           \
+    route(healthz)                                                           \
+    route(readyz)                                                            \
+    route(metrics)                                                           \
+    route(status)
+
+
+#define NGX_HTTP_CONCERT_DECLARE(name)                                       \
+    extern ngx_http_concert_route_t  ngx_http_concert_##name##_route;
+
+#define NGX_HTTP_CONCERT_LIST(name)                                          \
+    &ngx_http_concert_##name##_route,
+
+
+NGX_HTTP_CONCERT_ROUTES(NGX_HTTP_CONCERT_DECLARE)
+
+
+ngx_http_concert_route_t  *ngx_http_concert_routes[] = {
+    NGX_HTTP_CONCERT_ROUTES(NGX_HTTP_CONCERT_LIST)
+    NULL
+};

@@ -1,0 +1,88 @@
+
+/*
+ * JSON: a writer for answers and a strict reader, by jansson, for request
+ * bodies.  Knows nothing of nginx: memory is passed in, so that it is tested
+ * and fuzzed alone.  Any thread.
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_JSON_H_INCLUDED
+#define NGX_HTTP_CONCERT_JSON_H_INCLUDED
+
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+
+/* the greatest id and amount: what a JavaScript number holds exactly */
+#define NGX_HTTP_CONCERT_MAX_INTEGER  9007199254740991
+
+
+/*
+ * A writer appends to a buffer that grows.  alloc gives memory that its owner
+ * frees later (a pool); when it returns NULL the writer is marked failed and
+ * drops what follows.
+ */
+
+typedef struct {
+    void           *(*alloc)(void *data, size_t size);
+    void           *data;
+    unsigned char  *start;
+    unsigned char  *pos;
+    unsigned char  *end;
+    int             failed;
+} ngx_http_concert_json_t;
+
+
+/* size: how many bytes to begin with */
+void ngx_http_concert_json_init(ngx_http_concert_json_t *json,
+    void *(*alloc)(void *data, size_t size), void *data, size_t size);
+
+/* bytes that are JSON already */
+void ngx_http_concert_json_raw(ngx_http_concert_json_t *json, const void *p,
+    size_t len);
+#define ngx_http_concert_json_text(json, literal)                            \
+    ngx_http_concert_json_raw(json, literal, sizeof(literal) - 1)
+
+void ngx_http_concert_json_integer(ngx_http_concert_json_t *json, int64_t n);
+
+/* a quoted string of valid UTF-8 */
+void ngx_http_concert_json_string(ngx_http_concert_json_t *json,
+    const void *p, size_t len);
+
+/* a quoted ISO 8601 time in UTC with milliseconds, from ms since the epoch */
+void ngx_http_concert_json_time(ngx_http_concert_json_t *json, int64_t ms);
+
+
+/*
+ * A body that is one JSON object without duplicate members, or NULL with the
+ * reason in error.  The caller calls json_decref().
+ */
+json_t *ngx_http_concert_json_parse(const void *p, size_t len, char *error,
+    size_t size);
+
+/*
+ * Reads the member that must be an integer of min..max.  Returns NULL, or what
+ * is wrong with it: a phrase to follow the member's name.
+ */
+const char *ngx_http_concert_json_member(const json_t *object,
+    const char *name, int64_t min, int64_t max, int64_t *value);
+
+/*
+ * Reads the member that must be an array of 1..max different integers, each of
+ * 1..NGX_HTTP_CONCERT_MAX_INTEGER.  Returns as above.
+ */
+const char *ngx_http_concert_json_ids(const json_t *object, const char *name,
+    int64_t *ids, size_t max, size_t *n);
+
+
+/*
+ * An integer of min..max in plain decimal: no sign, no leading zero, nothing
+ * else.  Returns 0, or -1.
+ */
+int ngx_http_concert_parse_integer(const void *p, size_t len, int64_t min,
+    int64_t max, int64_t *value);
+
+
+#endif /* NGX_HTTP_CONCERT_JSON_H_INCLUDED */

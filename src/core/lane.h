@@ -1,0 +1,104 @@
+
+/*
+ * Lanes carry calls from the event loop to the stores.  A lane is one
+ * connection, one thread task and a batch; a group of lanes has one queue,
+ * which only the event loop touches.  At the end of a turn of the loop an idle
+ * lane takes the calls that wait, so load makes the batches.
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_LANE_H_INCLUDED
+#define NGX_HTTP_CONCERT_LANE_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_thread_pool.h>
+
+#include "core/call.h"
+#include "shared/zone.h"
+
+
+#define NGX_HTTP_CONCERT_MAX_BATCH  128
+
+
+typedef struct ngx_http_concert_group_s  ngx_http_concert_group_t;
+typedef struct ngx_http_concert_lane_s   ngx_http_concert_lane_t;
+
+
+/* a store, as a lane sees it; every function runs on the lane's thread */
+
+typedef struct {
+    /*
+     * Runs lane->calls and sets the outcome of each, by lane->deadline.  Sets
+     * lane->away when the store cannot be reached.  With no calls: only sees
+     * to it that there is a connection that answers.
+     */
+    void                           (*run)(ngx_http_concert_lane_t *lane);
+
+    /* closes the connection; also called when the worker exits */
+    void                           (*close)(ngx_http_concert_lane_t *lane);
+} ngx_http_concert_store_t;
+
+
+struct ngx_http_concert_lane_s {
+    ngx_http_concert_group_t        *group;
+    ngx_thread_task_t               *task;
+    ngx_event_t                      watch;      /* loop: answers at deadlines */
+    ngx_msec_t                       started;    /* loop */
+    unsigned                         busy:1;     /* loop */
+
+    ngx_http_concert_call_t         *calls[NGX_HTTP_CONCERT_MAX_BATCH];
+    ngx_uint_t                       ncalls;
+    ngx_msec_t                       deadline;   /* of the batch */
+    void                            *connection; /* the store's own */
+    unsigned                         away;
+};
+
+
+struct ngx_http_concert_group_s {
+    ngx_str_t                        name;
+    ngx_uint_t                       id;
+    const ngx_http_concert_store_t  *store;
+    void                            *conf;       /* the store's, read only */
+    ngx_uint_t                       nlanes;
+    ngx_uint_t                       batch;
+    ngx_uint_t                       max_queue;
+    ngx_msec_t                       timeout;
+    const char                      *away_code;
+
+    ngx_http_concert_lane_t         *lanes;
+    ngx_thread_pool_t               *pool;
+    ngx_http_concert_lane_stats_t   *stats;
+    ngx_queue_t                      waiting;
+    ngx_uint_t                       nwaiting;
+    ngx_event_t                      turn;       /* posted */
+    ngx_event_t                      watch;      /* of waiting calls */
+    ngx_event_t                      probe;      /* while the store is away */
+    unsigned                         down:1;
+};
+
+
+/* makes the lanes of a group; once in a worker */
+ngx_int_t ngx_http_concert_group_init(ngx_http_concert_group_t *group,
+    ngx_cycle_t *cycle);
+
+/* closes the connections; threads no longer run */
+void ngx_http_concert_group_exit(ngx_http_concert_group_t *group);
+
+/*
+ * Queues a step of a call; call->done() runs when it has ended, at once when
+ * the store is away or the queue is full.  Event loop.
+ */
+void ngx_http_concert_submit(ngx_http_concert_group_t *group,
+    ngx_http_concert_call_t *call);
+
+/*
+ * Answers the request of a call that is still in its lane at its deadline; the
+ * call goes on.  Set by request.c.
+ */
+extern void (*ngx_http_concert_on_timeout)(ngx_http_concert_call_t *call);
+
+
+#endif /* NGX_HTTP_CONCERT_LANE_H_INCLUDED */

@@ -1,0 +1,398 @@
+
+#include "core/reply.h"
+#include "core/request.h"
+
+
+#define NGX_HTTP_CONCERT_PROBLEM_SIZE  256
+
+/* s; a store that is away is probed more often than this */
+#define NGX_HTTP_CONCERT_RETRY_AFTER   1
+
+
+typedef struct {
+    const char  *code;
+    ngx_uint_t   status;
+    const char  *title;
+    const char  *detail;
+} ngx_http_concert_problem_t;
+
+
+static const ngx_http_concert_problem_t *ngx_http_concert_problem(
+    const u_char *name, size_t len);
+static ngx_int_t ngx_http_concert_problem_body(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply,
+    const ngx_http_concert_problem_t *problem, ngx_str_t *body);
+static void *ngx_http_concert_reply_alloc(void *data, size_t size);
+static ngx_int_t ngx_http_concert_reply_headers(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply, ngx_uint_t status);
+static ngx_int_t ngx_http_concert_reply_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+static ngx_int_t ngx_http_concert_reply_allow(ngx_http_request_t *r);
+
+
+static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
+
+    { "invalid_request", 400, "Invalid request",
+      "The request cannot be read; correct it before sending it again." },
+
+    { "identity_missing", 401, "Identity missing",
+      "Say who is asking: send the header \"userId: <id>\"." },
+    { "identity_invalid", 401, "Identity invalid",
+      "The userId header must be given once and be an integer from 1 to "
+      "9007199254740991." },
+
+    { "payment_declined", 402, "Payment declined",
+      "The payment was declined; pay in another way." },
+
+    { "token_not_active", 403, "Token not active",
+      "Get a token with POST /api/token and wait until it is ACTIVE." },
+    { "identity_mismatch", 403, "Identity mismatch",
+      "The userId of the path or body is not the caller's; act only for the "
+      "user who is asking." },
+
+    { "token_not_found", 404, "Token not found",
+      "This user has no token; get one with POST /api/token." },
+    { "user_not_found", 404, "User not found",
+      "There is no account of this user; check userId." },
+    { "order_not_found", 404, "Order not found",
+      "There is no such order of this user; check orderId." },
+    { "concert_not_found", 404, "Concert not found",
+      "There is no such concert; GET /api/concerts lists them." },
+    { "schedule_not_found", 404, "Schedule not found",
+      "This concert has no such schedule; GET "
+      "/api/concerts/schedules/{concertId} lists them." },
+    { "seat_not_found", 404, "Seat not found",
+      "The schedule does not have all of these seats; name seats of 1 to its "
+      "totalSeat." },
+    { "reservation_not_found", 404, "Reservation not found",
+      "There is no such reservation of this user; GET /api/reservations lists "
+      "them." },
+    { "payment_not_found", 404, "Payment not found",
+      "There is no such payment of this user; check paymentId." },
+    { "route_not_found", 404, "Route not found",
+      "Nothing is served at this path; check it against the API." },
+
+    { "method_not_allowed", 405, "Method not allowed",
+      "Use one of the methods that the Allow header lists." },
+
+    { "seat_taken", 409, "Seat taken",
+      "Somebody else has the seats of seatIdList; choose others." },
+    { "reservation_expired", 409, "Reservation expired",
+      "The hold ran out; reserve seats again." },
+    { "reservation_cancelled", 409, "Reservation cancelled",
+      "This reservation was cancelled; reserve seats again." },
+    { "reservation_paid", 409, "Reservation paid",
+      "This reservation is paid; nothing is left to do." },
+    { "payment_in_progress", 409, "Payment in progress",
+      "A payment of this reservation is under way; look at the reservation "
+      "until it has ended." },
+    { "request_in_progress", 409, "Request in progress",
+      "The first request with this Idempotency-Key still runs; send it again "
+      "later." },
+    { "sale_not_open", 409, "Sale not open",
+      "The sale of this schedule has not opened; try again when it has." },
+    { "sale_closed", 409, "Sale closed",
+      "This schedule has begun; choose another." },
+    { "seat_limit", 409, "Seat limit",
+      "The user would have more seats of this schedule than one may have; "
+      "reserve fewer." },
+
+    { "body_too_large", 413, "Body too large",
+      "Send a body of at most 65536 bytes." },
+
+    { "media_type_unsupported", 415, "Media type unsupported",
+      "Send JSON, with Content-Type: application/json or without one." },
+
+    { "amount_mismatch", 422, "Amount mismatch",
+      "The amount must equal the totalPrice of the reservation." },
+    { "insufficient_balance", 422, "Insufficient balance",
+      "The balance is less than the amount; charge it with PUT "
+      "/api/balance/charge." },
+    { "balance_limit", 422, "Balance limit",
+      "A balance cannot be more than 9007199254740991; charge less." },
+    { "idempotency_key_reused", 422, "Idempotency key reused",
+      "This Idempotency-Key was used with another body; use a new one." },
+
+    { "rate_limited", 429, "Rate limited",
+      "Too many requests; wait as Retry-After says." },
+
+    { "overloaded", 503, "Overloaded",
+      "Nothing was done; try again as Retry-After says." },
+    { "store_unavailable", 503, "Store unavailable",
+      "The database is away; nothing was done; try again as Retry-After "
+      "says." },
+    { "queue_unavailable", 503, "Queue unavailable",
+      "The waiting queue is away; nothing was done; try again as Retry-After "
+      "says." },
+    { "gateway_unavailable", 503, "Gateway unavailable",
+      "The payment gateway is away; nothing was done; try again as "
+      "Retry-After says." },
+
+    { "timeout", 504, "Timeout",
+      "No answer came in time and the outcome is not known; look it up before "
+      "trying again." },
+
+    { NULL, 0, NULL, NULL }
+};
+
+
+static ngx_str_t  ngx_http_concert_json_type =
+    ngx_string("application/json");
+static ngx_str_t  ngx_http_concert_problem_type =
+    ngx_string("application/problem+json");
+static ngx_str_t  ngx_http_concert_no_store = ngx_string("no-store");
+
+
+static const ngx_http_concert_problem_t *
+ngx_http_concert_problem(const u_char *name, size_t len)
+{
+    const ngx_http_concert_problem_t  *p;
+
+    for (p = ngx_http_concert_problems; p->code; p++) {
+        if (ngx_strncmp(p->code, name, len) == 0 && p->code[len] == '\0') {
+            return p;
+        }
+    }
+
+    return NULL;
+}
+
+
+const char *
+ngx_http_concert_problem_code(const ngx_str_t *name)
+{
+    const ngx_http_concert_problem_t  *problem;
+
+    problem = ngx_http_concert_problem(name->data, name->len);
+
+    return problem ? problem->code : "store_unavailable";
+}
+
+
+ngx_int_t
+ngx_http_concert_send(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply)
+{
+    ngx_int_t                          rc;
+    ngx_buf_t                         *b;
+    ngx_str_t                          body, *type;
+    ngx_uint_t                         status;
+    ngx_chain_t                        out;
+    const ngx_http_concert_problem_t  *problem;
+
+    if (reply->code) {
+        problem = ngx_http_concert_problem((u_char *) reply->code,
+                                           ngx_strlen(reply->code));
+
+        if (ngx_http_concert_problem_body(r, reply, problem, &body) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        status = reply->status ? reply->status : problem->status;
+        type = &ngx_http_concert_problem_type;
+
+    } else {
+        body = reply->body;
+        status = reply->status;
+        type = reply->type.len ? (ngx_str_t *) &reply->type
+                               : &ngx_http_concert_json_type;
+    }
+
+    r->headers_out.status = status;
+
+    if (r->headers_out.content_type.len == 0) {
+        r->headers_out.content_type = *type;
+        r->headers_out.content_type_len = type->len;
+    }
+
+    r->headers_out.content_length_n = body.len;
+
+    if (ngx_http_concert_reply_headers(r, reply, status) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only || body.len == 0) {
+        return rc;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = body.data;
+    b->last = body.data + body.len;
+    b->memory = 1;
+    b->last_buf = (r == r->main);
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_http_concert_problem_body(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply,
+    const ngx_http_concert_problem_t *problem, ngx_str_t *body)
+{
+    ngx_http_concert_json_t  json;
+
+    ngx_http_concert_json_init(&json, ngx_http_concert_reply_alloc, r->pool,
+                               NGX_HTTP_CONCERT_PROBLEM_SIZE);
+
+    ngx_http_concert_json_text(&json,
+                               "{\"type\":\"urn:concert:problem:");
+    ngx_http_concert_json_raw(&json, problem->code,
+                              ngx_strlen(problem->code));
+    ngx_http_concert_json_text(&json, "\",\"title\":");
+    ngx_http_concert_json_string(&json, problem->title,
+                                 ngx_strlen(problem->title));
+    ngx_http_concert_json_text(&json, ",\"status\":");
+    ngx_http_concert_json_integer(&json, reply->status ? reply->status
+                                                       : problem->status);
+    ngx_http_concert_json_text(&json, ",\"code\":\"");
+    ngx_http_concert_json_raw(&json, problem->code,
+                              ngx_strlen(problem->code));
+    ngx_http_concert_json_text(&json, "\",\"detail\":");
+
+    if (reply->detail.len) {
+        ngx_http_concert_json_string(&json, reply->detail.data,
+                                     reply->detail.len);
+    } else {
+        ngx_http_concert_json_string(&json, problem->detail,
+                                     ngx_strlen(problem->detail));
+    }
+
+    ngx_http_concert_json_raw(&json, reply->extra.data, reply->extra.len);
+    ngx_http_concert_json_text(&json, "}");
+
+    *body = ngx_http_concert_call_text(&json);
+
+    return json.failed ? NGX_ERROR : NGX_OK;
+}
+
+
+static void *
+ngx_http_concert_reply_alloc(void *data, size_t size)
+{
+    return ngx_pnalloc(data, size);
+}
+
+
+static ngx_int_t
+ngx_http_concert_reply_headers(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply, ngx_uint_t status)
+{
+    u_char      *p;
+    ngx_str_t    value;
+    ngx_uint_t   retry_after;
+
+    if (ngx_http_concert_reply_header(r, "Cache-Control",
+                                      &ngx_http_concert_no_store)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (reply->link.len
+        && ngx_http_concert_reply_header(r, "Link",
+                                         (ngx_str_t *) &reply->link)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (status == NGX_HTTP_NOT_ALLOWED
+        && ngx_http_concert_reply_allow(r) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    retry_after = reply->retry_after;
+
+    if (retry_after == 0
+        && (status == NGX_HTTP_SERVICE_UNAVAILABLE
+            || status == NGX_HTTP_TOO_MANY_REQUESTS))
+    {
+        retry_after = NGX_HTTP_CONCERT_RETRY_AFTER;
+    }
+
+    if (retry_after == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+    value.len = ngx_sprintf(p, "%ui", retry_after) - p;
+
+    return ngx_http_concert_reply_header(r, "Retry-After", &value);
+}
+
+
+static ngx_int_t
+ngx_http_concert_reply_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+/* RFC 9110, 15.5.6: a 405 lists the methods */
+
+static ngx_int_t
+ngx_http_concert_reply_allow(ngx_http_request_t *r)
+{
+    u_char                       *p;
+    ngx_str_t                     value;
+    ngx_uint_t                    i, method;
+    ngx_http_concert_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
+
+    p = ngx_pnalloc(r->pool, sizeof("GET, HEAD, DELETE, POST, PUT"));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+
+    for (i = 0; lcf->route && i < NGX_HTTP_CONCERT_MAX_ENDPOINTS; i++) {
+        method = lcf->route->endpoints[i].method;
+
+        if (method == 0) {
+            break;
+        }
+
+        p = ngx_sprintf(p, "%s%s", i ? ", " : "",
+                        method == NGX_HTTP_GET ? "GET, HEAD"
+                        : method == NGX_HTTP_POST ? "POST"
+                        : method == NGX_HTTP_PUT ? "PUT" : "DELETE");
+    }
+
+    value.len = p - value.data;
+
+    return value.len ? ngx_http_concert_reply_header(r, "Allow", &value)
+                     : NGX_OK;
+}

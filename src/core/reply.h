@@ -1,0 +1,35 @@
+
+/*
+ * Answers: JSON bodies and problems (RFC 9457).  Event loop, but for
+ * ngx_http_concert_problem_code().
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_REPLY_H_INCLUDED
+#define NGX_HTTP_CONCERT_REPLY_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "core/call.h"
+
+
+struct ngx_http_request_s;
+
+
+/*
+ * The code of the problem with this name, a constant that outlives everything;
+ * of one that is not in the table, "store_unavailable".  Any thread.
+ */
+const char *ngx_http_concert_problem_code(const ngx_str_t *name);
+
+/*
+ * Sends the reply; what it points to must live as long as the request.
+ * Returns what the request is to be finalized with.
+ */
+ngx_int_t ngx_http_concert_send(struct ngx_http_request_s *r,
+    const ngx_http_concert_reply_t *reply);
+
+
+#endif /* NGX_HTTP_CONCERT_REPLY_H_INCLUDED */

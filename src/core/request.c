@@ -1,0 +1,909 @@
+
+/*
+ * Rules of this file: a request is finalized exactly once for the reference
+ * that the handler or the body reader took; a call belongs to its request only
+ * until it is submitted, afterwards it frees itself when it is done.
+ */
+
+#include "core/request.h"
+#include "core/reply.h"
+
+
+#define NGX_HTTP_CONCERT_MAX_BODY    65536
+#define NGX_HTTP_CONCERT_ERROR_SIZE  256
+
+
+static const ngx_http_concert_endpoint_t *ngx_http_concert_endpoint(
+    ngx_http_request_t *r, ngx_http_concert_route_t *route);
+static ngx_http_concert_call_t *ngx_http_concert_attach(
+    ngx_http_request_t *r, const ngx_http_concert_endpoint_t *endpoint);
+static void ngx_http_concert_detach(void *data);
+static ngx_int_t ngx_http_concert_identify(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, ngx_uint_t flags);
+static ngx_int_t ngx_http_concert_path_id(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_same_user(ngx_http_concert_call_t *call,
+    int64_t user_id);
+static ngx_int_t ngx_http_concert_check_body(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call);
+static void ngx_http_concert_body_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_concert_read_body(ngx_http_request_t *r,
+    ngx_str_t *body);
+static ngx_int_t ngx_http_concert_parse_body(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call);
+static void ngx_http_concert_begin(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, ngx_int_t rc);
+static ngx_int_t ngx_http_concert_admission(ngx_http_concert_call_t *call);
+static void ngx_http_concert_read_admission(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+static void ngx_http_concert_admitted(ngx_http_concert_call_t *call);
+static void ngx_http_concert_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_call_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_timeout(ngx_http_concert_call_t *call);
+static void ngx_http_concert_keep(ngx_http_concert_ctx_t *ctx,
+    ngx_http_concert_call_t *call, const char *code);
+static void ngx_http_concert_destroy(void *data);
+static void ngx_http_concert_finalize(ngx_http_request_t *r, ngx_int_t rc);
+
+
+ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
+
+
+/* inside of a handler that nginx called, which finalizes requests by itself */
+static ngx_uint_t  ngx_http_concert_nested;
+
+
+static const ngx_http_concert_op_t  ngx_http_concert_look = {
+    "look", NGX_HTTP_CONCERT_REDIS, NULL
+};
+
+
+ngx_int_t
+ngx_http_concert_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                           rc;
+    ngx_http_concert_call_t            *call;
+    ngx_http_concert_loc_conf_t        *lcf;
+    const ngx_http_concert_endpoint_t  *endpoint;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
+
+    endpoint = ngx_http_concert_endpoint(r, lcf->route);
+
+    call = ngx_http_concert_attach(r, endpoint);
+    if (call == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (endpoint == NULL) {
+        ngx_http_concert_call_fail(call, "method_not_allowed", NULL);
+        rc = NGX_DECLINED;
+
+    } else {
+        rc = ngx_http_concert_identify(r, call, endpoint->flags);
+    }
+
+    if (rc == NGX_OK && (endpoint->flags & NGX_HTTP_CONCERT_BODY)) {
+        rc = ngx_http_concert_check_body(r, call);
+
+        if (rc == NGX_OK) {
+            ngx_http_concert_nested++;
+            rc = ngx_http_read_client_request_body(r,
+                                               ngx_http_concert_body_handler);
+            ngx_http_concert_nested--;
+
+            return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+        }
+    }
+
+    if (ngx_http_discard_request_body(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_OK && endpoint->parse) {
+        rc = endpoint->parse(r, call, NULL);
+    }
+
+    r->main->count++;
+
+    ngx_http_concert_nested++;
+    ngx_http_concert_begin(r, call, rc);
+    ngx_http_concert_nested--;
+
+    return NGX_DONE;
+}
+
+
+static const ngx_http_concert_endpoint_t *
+ngx_http_concert_endpoint(ngx_http_request_t *r,
+    ngx_http_concert_route_t *route)
+{
+    ngx_uint_t                          i, method;
+    const ngx_http_concert_endpoint_t  *endpoint;
+
+    method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_MAX_ENDPOINTS; i++) {
+        endpoint = &route->endpoints[i];
+
+        if (endpoint->method & method) {
+            return endpoint;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* gives a request its context and its call */
+
+static ngx_http_concert_call_t *
+ngx_http_concert_attach(ngx_http_request_t *r,
+    const ngx_http_concert_endpoint_t *endpoint)
+{
+    ngx_http_cleanup_t       *cln;
+    ngx_http_concert_ctx_t   *ctx;
+    ngx_http_concert_call_t  *call;
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_concert_ctx_t));
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    call = ngx_http_concert_call_create();
+    if (call == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_concert_detach;
+    cln->data = ctx;
+
+    ctx->call = call;
+    ctx->endpoint = endpoint;
+    ctx->position = -1;
+
+    call->request = r;
+    call->done = ngx_http_concert_call_done;
+    call->position = -1;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_concert_module);
+
+    return call;
+}
+
+
+/* the request goes away; its call, once submitted, goes on alone */
+
+static void
+ngx_http_concert_detach(void *data)
+{
+    ngx_http_concert_ctx_t *ctx = data;
+
+    if (ctx->call == NULL) {
+        return;
+    }
+
+    ctx->call->request = NULL;
+
+    if (ctx->call->state == NGX_HTTP_CONCERT_CALL_IDLE) {
+        ngx_http_concert_call_destroy(ctx->call);
+    }
+
+    ctx->call = NULL;
+}
+
+
+/* who is asking, and for whom: the header, the path */
+
+static ngx_int_t
+ngx_http_concert_identify(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, ngx_uint_t flags)
+{
+    ngx_int_t   rc;
+    ngx_str_t   value;
+    ngx_uint_t  n;
+
+    if (flags & NGX_HTTP_CONCERT_ID) {
+        rc = ngx_http_concert_path_id(r, call);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    n = ngx_http_concert_user_header(r, &value);
+
+    if (n == 0) {
+        if (flags & NGX_HTTP_CONCERT_CALLER) {
+            ngx_http_concert_call_fail(call, "identity_missing", NULL);
+            return NGX_DECLINED;
+        }
+
+    } else if (n > 1
+               || ngx_http_concert_parse_integer(value.data, value.len, 1,
+                                                 NGX_HTTP_CONCERT_MAX_INTEGER,
+                                                 &call->user_id)
+                  != 0)
+    {
+        ngx_http_concert_call_fail(call, "identity_invalid", NULL);
+        return NGX_DECLINED;
+    }
+
+    if (flags & NGX_HTTP_CONCERT_ID_IS_USER) {
+        return ngx_http_concert_same_user(call, call->id);
+    }
+
+    return NGX_OK;
+}
+
+
+/* how many userId headers there are; the value of the first */
+
+ngx_uint_t
+ngx_http_concert_user_header(ngx_http_request_t *r, ngx_str_t *value)
+{
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    n = 0;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == sizeof("userid") - 1
+                && ngx_memcmp(h[i].lowcase_key, "userid", sizeof("userid") - 1)
+                   == 0
+                && n++ == 0)
+            {
+                *value = h[i].value;
+            }
+        }
+    }
+
+    return n;
+}
+
+
+/* the id after the location's prefix, alone */
+
+static ngx_int_t
+ngx_http_concert_path_id(ngx_http_request_t *r, ngx_http_concert_call_t *call)
+{
+    size_t                     prefix;
+    u_char                    *p;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    prefix = clcf->name.len;
+
+    if (clcf->exact_match || prefix > r->uri.len
+#if (NGX_PCRE)
+        || clcf->regex
+#endif
+       )
+    {
+        prefix = 0;
+    }
+
+    p = r->uri.data + r->uri.len;
+
+    while (p > r->uri.data + prefix && p[-1] != '/') {
+        p--;
+    }
+
+    if (prefix && p != r->uri.data + prefix) {
+        ngx_http_concert_call_fail(call, "route_not_found", NULL);
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_concert_parse_integer(p, r->uri.data + r->uri.len - p, 1,
+                                       NGX_HTTP_CONCERT_MAX_INTEGER,
+                                       &call->id)
+        != 0)
+    {
+        ngx_http_concert_call_fail(call, "invalid_request",
+            "The id at the end of the path must be an integer from 1 to "
+            "9007199254740991, without leading zeros.");
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the user of a path or body must be the caller, where one is named */
+
+static ngx_int_t
+ngx_http_concert_same_user(ngx_http_concert_call_t *call, int64_t user_id)
+{
+    if (call->user_id == 0) {
+        call->user_id = user_id;
+        return NGX_OK;
+    }
+
+    if (call->user_id != user_id) {
+        ngx_http_concert_call_fail(call, "identity_mismatch", NULL);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/* what is wrong with a body before it is read */
+
+static ngx_int_t
+ngx_http_concert_check_body(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call)
+{
+    size_t             len;
+    u_char            *p;
+    ngx_table_elt_t   *type;
+
+    if (r->headers_in.content_length_n > NGX_HTTP_CONCERT_MAX_BODY) {
+        ngx_http_concert_call_fail(call, "body_too_large", NULL);
+        return NGX_DECLINED;
+    }
+
+    type = r->headers_in.content_type;
+
+    if (type == NULL) {
+        return NGX_OK;
+    }
+
+    p = ngx_strlchr(type->value.data, type->value.data + type->value.len, ';');
+    len = p ? (size_t) (p - type->value.data) : type->value.len;
+
+    while (len && type->value.data[len - 1] == ' ') {
+        len--;
+    }
+
+    /* RFC 6838, 4.2.8: application/problem+json is JSON as well */
+
+    if ((len == sizeof("application/json") - 1
+         && ngx_strncasecmp(type->value.data, (u_char *) "application/json",
+                            len)
+            == 0)
+        || (len > sizeof("application/+json") - 1
+            && ngx_strncasecmp(type->value.data, (u_char *) "application/",
+                               sizeof("application/") - 1)
+               == 0
+            && ngx_strncasecmp(type->value.data + len - 5,
+                               (u_char *) "+json", 5)
+               == 0))
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_concert_call_fail(call, "media_type_unsupported", NULL);
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_concert_body_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                rc;
+    ngx_http_concert_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
+
+    ngx_http_concert_nested++;
+
+    rc = ngx_http_concert_parse_body(r, ctx->call);
+    ngx_http_concert_begin(r, ctx->call, rc);
+
+    ngx_http_concert_nested--;
+}
+
+
+static ngx_int_t
+ngx_http_concert_parse_body(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call)
+{
+    char                                error[NGX_HTTP_CONCERT_ERROR_SIZE];
+    json_t                             *json;
+    u_char                             *detail;
+    int64_t                             user_id;
+    ngx_int_t                           rc;
+    ngx_str_t                           body;
+    const char                         *wrong;
+    ngx_http_concert_ctx_t             *ctx;
+    const ngx_http_concert_endpoint_t  *endpoint;
+
+    rc = ngx_http_concert_read_body(r, &body);
+
+    if (rc != NGX_OK) {
+        if (rc == NGX_DECLINED) {
+            ngx_http_concert_call_fail(call, "body_too_large", NULL);
+        }
+
+        return rc;
+    }
+
+    json = ngx_http_concert_json_parse(body.data, body.len, error,
+                                       sizeof(error));
+    if (json == NULL) {
+        detail = ngx_pnalloc(call->pool, sizeof("The body is not JSON: .")
+                                         + sizeof(error));
+        if (detail == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_sprintf(detail, "The body is not JSON: %s.%Z", error);
+        ngx_http_concert_call_fail(call, "invalid_request", (char *) detail);
+
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
+    endpoint = ctx->endpoint;
+    rc = NGX_OK;
+
+    if (endpoint->flags & NGX_HTTP_CONCERT_BODY_USER) {
+        wrong = ngx_http_concert_json_member(json, "userId", 1,
+                                             NGX_HTTP_CONCERT_MAX_INTEGER,
+                                             &user_id);
+
+        rc = wrong ? ngx_http_concert_bad_request(call, "userId", wrong)
+                   : ngx_http_concert_same_user(call, user_id);
+    }
+
+    if (rc == NGX_OK && endpoint->parse) {
+        rc = endpoint->parse(r, call, json);
+    }
+
+    json_decref(json);
+
+    return rc;
+}
+
+
+/*
+ * The body in one piece.  NGX_DECLINED: it lies in a temporary file, since
+ * client_body_buffer_size is less than a body may be.
+ */
+
+static ngx_int_t
+ngx_http_concert_read_body(ngx_http_request_t *r, ngx_str_t *body)
+{
+    u_char       *p;
+    ngx_chain_t  *cl;
+
+    ngx_str_null(body);
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+        return NGX_OK;
+    }
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        if (cl->buf->in_file) {
+            return NGX_DECLINED;
+        }
+
+        body->len += cl->buf->last - cl->buf->pos;
+    }
+
+    cl = r->request_body->bufs;
+
+    if (cl->next == NULL) {
+        body->data = cl->buf->pos;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, body->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->data = p;
+
+    for ( /* void */ ; cl; cl = cl->next) {
+        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_concert_bad_request(ngx_http_concert_call_t *call,
+    const char *field, const char *wrong)
+{
+    u_char     *p;
+    ngx_str_t  *detail, *extra;
+
+    detail = &call->reply.detail;
+    extra = &call->reply.extra;
+
+    ngx_http_concert_call_fail(call, "invalid_request", NULL);
+
+    p = ngx_pnalloc(call->pool, 2 * ngx_strlen(field) + ngx_strlen(wrong)
+                                + sizeof(" .") + sizeof(",\"field\":\"\""));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    detail->data = p;
+    p = ngx_sprintf(p, "%s %s.", field, wrong);
+    detail->len = p - detail->data;
+
+    extra->data = p;
+    p = ngx_sprintf(p, ",\"field\":\"%s\"", field);
+    extra->len = p - extra->data;
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_concert_query_integer(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, const char *name, int64_t min, int64_t max,
+    int64_t *value, ngx_uint_t *missing)
+{
+    size_t       len;
+    u_char      *p, *end, *last;
+    ngx_uint_t   n;
+
+    n = 0;
+    len = ngx_strlen(name);
+    last = r->args.data + r->args.len;
+
+    for (p = r->args.data; p < last; p = end + 1) {
+        end = ngx_strlchr(p, last, '&');
+        if (end == NULL) {
+            end = last;
+        }
+
+        if ((size_t) (end - p) <= len || p[len] != '='
+            || ngx_strncmp(p, name, len) != 0)
+        {
+            continue;
+        }
+
+        p += len + 1;
+
+        if (n++) {
+            return ngx_http_concert_bad_request(call, name,
+                                                "must be given only once");
+        }
+
+        if (ngx_http_concert_parse_integer(p, end - p, min, max, value) != 0) {
+            return ngx_http_concert_bad_request(call, name,
+                max == 500 ? "must be an integer from 1 to 500"
+                           : "must be an integer up to 9007199254740991, "
+                             "without leading zeros");
+        }
+    }
+
+    if (n == 0 && missing == NULL) {
+        return ngx_http_concert_bad_request(call, name, "is missing");
+    }
+
+    if (missing) {
+        *missing = (n == 0);
+    }
+
+    return NGX_OK;
+}
+
+
+/* everything is read; rc says whether it is right */
+
+static void
+ngx_http_concert_begin(ngx_http_request_t *r, ngx_http_concert_call_t *call,
+    ngx_int_t rc)
+{
+    ngx_http_concert_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
+
+    if (rc == NGX_OK && !r->discard_body) {
+
+        /* to notice a client that leaves */
+
+        if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+            rc = NGX_ERROR;
+        }
+
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = ngx_http_request_empty_handler;
+    }
+
+    if (rc != NGX_OK) {
+        if (rc == NGX_ERROR) {
+            ngx_http_concert_call_fail(call, "overloaded", NULL);
+        }
+
+        ngx_http_concert_answer(call);
+        return;
+    }
+
+    if (!(ctx->endpoint->flags & NGX_HTTP_CONCERT_ACTIVE)) {
+        ngx_http_concert_start(call);
+        return;
+    }
+
+    if (ngx_http_concert_admission(call) != NGX_OK) {
+        ngx_http_concert_call_fail(call, "overloaded", NULL);
+        ngx_http_concert_answer(call);
+    }
+}
+
+
+/* only those with an active token go on */
+
+static ngx_int_t
+ngx_http_concert_admission(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_call_step(call, &ngx_http_concert_look,
+                               ngx_http_concert_read_admission);
+
+    if (ngx_http_concert_queue_params(call) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, ngx_http_concert_admitted);
+}
+
+
+ngx_int_t
+ngx_http_concert_queue_params(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_queue_conf_t  *queue;
+
+    queue = &ngx_http_concert_conf->queue;
+
+    if (ngx_http_concert_call_integer(call, queue->capacity) != NGX_OK
+        || ngx_http_concert_call_integer(call, queue->ttl) != NGX_OK
+        || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_concert_read_admission(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    if (res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_STATUS)
+        != NGX_HTTP_CONCERT_TICKET_ACTIVE)
+    {
+        ngx_http_concert_call_fail(call, "token_not_active", NULL);
+    }
+}
+
+
+static void
+ngx_http_concert_admitted(ngx_http_concert_call_t *call)
+{
+    if (!ngx_http_concert_succeeded(call) || call->reply.code
+        || call->request == NULL)
+    {
+        ngx_http_concert_answer(call);
+        return;
+    }
+
+    ngx_http_concert_start(call);
+}
+
+
+static void
+ngx_http_concert_start(ngx_http_concert_call_t *call)
+{
+    ngx_int_t                rc;
+    ngx_http_concert_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(call->request, ngx_http_concert_module);
+
+    rc = ctx->endpoint->start(call);
+
+    if (rc == NGX_OK) {
+        return;
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_http_concert_call_fail(call, "overloaded", NULL);
+    }
+
+    ngx_http_concert_answer(call);
+}
+
+
+ngx_int_t
+ngx_http_concert_run(ngx_http_concert_call_t *call,
+    void (*done)(ngx_http_concert_call_t *call))
+{
+    call->done = done ? done : ngx_http_concert_call_done;
+
+    ngx_http_concert_submit(&ngx_http_concert_conf->groups[call->op->group],
+                            call);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_concert_call_done(ngx_http_concert_call_t *call)
+{
+    (void) ngx_http_concert_succeeded(call);
+    ngx_http_concert_answer(call);
+}
+
+
+ngx_uint_t
+ngx_http_concert_succeeded(ngx_http_concert_call_t *call)
+{
+    const char                *away;
+    ngx_http_concert_group_t  *group;
+
+    group = &ngx_http_concert_conf->groups[call->op->group];
+    away = group->away_code;
+
+    switch (call->outcome) {
+
+    case NGX_HTTP_CONCERT_OK:
+        return 1;
+
+    case NGX_HTTP_CONCERT_REFUSED:
+        ngx_http_concert_call_fail(call, "overloaded", NULL);
+        return 0;
+
+    case NGX_HTTP_CONCERT_UNKNOWN:
+        ngx_http_concert_call_fail(call, "timeout", NULL);
+        return 0;
+
+    default: /* NGX_HTTP_CONCERT_AWAY, NGX_HTTP_CONCERT_ERROR */
+        ngx_http_concert_call_fail(call, away, NULL);
+        return 0;
+    }
+}
+
+
+void
+ngx_http_concert_answer(ngx_http_concert_call_t *call)
+{
+    ngx_int_t                rc;
+    ngx_pool_cleanup_t      *cln;
+    ngx_http_request_t      *r;
+    ngx_http_concert_ctx_t  *ctx;
+
+    r = call->request;
+
+    if (r == NULL) {
+        ngx_http_concert_call_destroy(call);
+        return;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
+
+    ngx_http_concert_keep(ctx, call, call->reply.code);
+
+    /* the reply is sent from the call's memory */
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+
+    if (cln == NULL) {
+        ngx_http_concert_call_destroy(call);
+        ngx_http_concert_finalize(r, NGX_ERROR);
+        return;
+    }
+
+    cln->handler = ngx_http_concert_destroy;
+    cln->data = call;
+
+    rc = ngx_http_concert_send(r, &call->reply);
+
+    ngx_http_concert_finalize(r, rc);
+}
+
+
+/* the deadline has passed and the thread still has the call */
+
+static void
+ngx_http_concert_timeout(ngx_http_concert_call_t *call)
+{
+    ngx_int_t                  rc;
+    ngx_http_request_t        *r;
+    ngx_http_concert_ctx_t    *ctx;
+    ngx_http_concert_reply_t   reply;
+
+    r = call->request;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
+
+    ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
+    reply.code = "timeout";
+
+    ngx_http_concert_keep(ctx, call, reply.code);
+
+    rc = ngx_http_concert_send(r, &reply);
+
+    ngx_http_concert_finalize(r, rc);
+}
+
+
+/* parts the request from its call; keeps what variables tell */
+
+static void
+ngx_http_concert_keep(ngx_http_concert_ctx_t *ctx,
+    ngx_http_concert_call_t *call, const char *code)
+{
+    ctx->user_id = call->user_id;
+    ctx->store_time = call->store_time;
+    ctx->code = code;
+    ctx->call = NULL;
+
+    if (call->state == NGX_HTTP_CONCERT_CALL_IDLE) {
+        ctx->position = call->position;
+
+    } else {
+        ctx->store_time += ngx_current_msec - call->submitted;
+    }
+
+    call->request = NULL;
+}
+
+
+static void
+ngx_http_concert_destroy(void *data)
+{
+    ngx_http_concert_call_destroy(data);
+}
+
+
+static void
+ngx_http_concert_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_finalize_request(r, rc);
+
+    if (ngx_http_concert_nested == 0) {
+        ngx_http_run_posted_requests(c);
+    }
+}
+
+
+ngx_int_t
+ngx_http_concert_log_handler(ngx_http_request_t *r)
+{
+    ngx_time_t                   *tp;
+    ngx_msec_int_t                ms;
+    ngx_http_concert_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
+
+    if (lcf->route == NULL || ngx_http_concert_conf->slot == NULL) {
+        return NGX_OK;
+    }
+
+    tp = ngx_timeofday();
+
+    ms = (ngx_msec_int_t) ((tp->sec - r->start_sec) * 1000
+                           + (tp->msec - r->start_msec));
+
+    ngx_http_concert_zone_request(ngx_http_concert_conf->slot, lcf->index,
+                                  r->headers_out.status,
+                                  (ngx_msec_t) ngx_max(ms, 0));
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_concert_request_init_worker(void)
+{
+    ngx_http_concert_on_timeout = ngx_http_concert_timeout;
+}

@@ -1,0 +1,182 @@
+
+/*
+ * The way of a request: route, identity, body, admission, call, reply.  The
+ * routes are in api/, one file each; nothing here knows one of them.
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_REQUEST_H_INCLUDED
+#define NGX_HTTP_CONCERT_REQUEST_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "core/call.h"
+#include "core/json.h"
+#include "core/lane.h"
+#include "shared/zone.h"
+
+
+/* what a route needs; NGX_HTTP_CONCERT_NEEDS_* are checked at start */
+
+#define NGX_HTTP_CONCERT_NEEDS_POSTGRES  0x0001
+#define NGX_HTTP_CONCERT_NEEDS_REDIS     0x0002
+#define NGX_HTTP_CONCERT_NEEDS_ZONE      0x0100  /* every route */
+#define NGX_HTTP_CONCERT_ID              0x0004  /* an id ends the path */
+#define NGX_HTTP_CONCERT_ID_IS_USER      0x0008  /* and is the caller's */
+#define NGX_HTTP_CONCERT_CALLER          0x0010  /* must say who asks */
+#define NGX_HTTP_CONCERT_BODY            0x0020  /* has a JSON body */
+#define NGX_HTTP_CONCERT_BODY_USER       0x0040  /* whose userId is the caller */
+#define NGX_HTTP_CONCERT_ACTIVE          0x0080  /* needs an active token */
+
+
+typedef struct ngx_http_concert_endpoint_s  ngx_http_concert_endpoint_t;
+
+
+/*
+ * One method of a route.  parse(), where there is one, reads the query and the
+ * body (NULL without one) into the call; start() begins the work by running a
+ * step.  Both return NGX_OK, NGX_DECLINED when call->reply is the answer, or
+ * NGX_ERROR (no memory).
+ */
+
+struct ngx_http_concert_endpoint_s {
+    ngx_uint_t                  method;
+    ngx_uint_t                  flags;
+
+    ngx_int_t                 (*parse)(ngx_http_request_t *r,
+                                       ngx_http_concert_call_t *call,
+                                       json_t *body);
+    ngx_int_t                 (*start)(ngx_http_concert_call_t *call);
+};
+
+
+#define NGX_HTTP_CONCERT_MAX_ENDPOINTS  2
+
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_http_concert_endpoint_t  endpoints[NGX_HTTP_CONCERT_MAX_ENDPOINTS];
+} ngx_http_concert_route_t;
+
+
+/*
+ * What the queue's scripts answer about a ticket: the columns after epoch and
+ * serving number, and what its status may be.
+ */
+
+#define NGX_HTTP_CONCERT_TICKET_STATUS    2
+#define NGX_HTTP_CONCERT_TICKET_POSITION  3
+#define NGX_HTTP_CONCERT_TICKET_WAIT      4     /* s */
+#define NGX_HTTP_CONCERT_TICKET_ENDS      5     /* ms since the epoch */
+
+#define NGX_HTTP_CONCERT_TICKET_NONE      0
+#define NGX_HTTP_CONCERT_TICKET_WAITING   1
+#define NGX_HTTP_CONCERT_TICKET_ACTIVE    2
+
+
+/* the table of api/routes.c; ends with NULL */
+extern ngx_http_concert_route_t  *ngx_http_concert_routes[];
+
+
+typedef struct {
+    ngx_str_t                  name;
+    ngx_uint_t                 capacity;
+    ngx_msec_t                 ttl;
+} ngx_http_concert_queue_conf_t;
+
+
+typedef struct {
+    ngx_shm_zone_t                 *shm_zone;
+    ngx_uint_t                      needs;
+    ngx_str_t                       needed_by[2];  /* postgres, redis */
+
+    ngx_http_concert_group_t        groups[NGX_HTTP_CONCERT_GROUPS];
+    ngx_http_concert_queue_conf_t   queue;
+    ngx_msec_t                      hold;
+    ngx_msec_t                      timeout;
+    ngx_int_t                       max_seats;
+    ngx_int_t                       user_limit;    /* 0: none */
+    ngx_uint_t                      charge;
+    ngx_uint_t                      identity;
+
+    ngx_http_concert_slot_t        *slot;          /* of this worker */
+} ngx_http_concert_main_conf_t;
+
+
+#define NGX_HTTP_CONCERT_CHARGE_FREE      0
+#define NGX_HTTP_CONCERT_IDENTITY_HEADER  0
+
+
+typedef struct {
+    ngx_http_concert_route_t       *route;
+    ngx_uint_t                      index;         /* of the route */
+} ngx_http_concert_loc_conf_t;
+
+
+/* what is kept of a request after its call is gone, for variables and logs */
+
+typedef struct {
+    ngx_http_concert_call_t            *call;
+    const ngx_http_concert_endpoint_t  *endpoint;
+    int64_t                             user_id;    /* 0: unknown */
+    const char                         *code;
+    ngx_msec_t                          store_time;
+    int64_t                             position;   /* -1: unknown */
+} ngx_http_concert_ctx_t;
+
+
+extern ngx_module_t  ngx_http_concert_module;
+
+
+/* of the running cycle: in a worker, for steps that have no request */
+extern ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
+
+
+ngx_int_t ngx_http_concert_handler(ngx_http_request_t *r);
+
+/* how many userId headers the request has, and the value of the first */
+ngx_uint_t ngx_http_concert_user_header(ngx_http_request_t *r,
+    ngx_str_t *value);
+
+/* for parse(): a 400 that names the field and says what is wrong with it */
+ngx_int_t ngx_http_concert_bad_request(ngx_http_concert_call_t *call,
+    const char *field, const char *wrong);
+
+/*
+ * For parse(): reads an integer of the query.  It is given once or, where
+ * "missing" is not NULL, not at all, which sets *missing.
+ */
+ngx_int_t ngx_http_concert_query_integer(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, const char *name, int64_t min, int64_t max,
+    int64_t *value, ngx_uint_t *missing);
+
+/*
+ * Submits a step.  Without "done" the request is answered from call->reply
+ * when it ends.
+ */
+ngx_int_t ngx_http_concert_run(ngx_http_concert_call_t *call,
+    void (*done)(ngx_http_concert_call_t *call));
+
+/* answers from call->reply, or gives the call up when nobody waits */
+void ngx_http_concert_answer(ngx_http_concert_call_t *call);
+
+/* whether the step ended well; if not, call->reply tells the client so */
+ngx_uint_t ngx_http_concert_succeeded(ngx_http_concert_call_t *call);
+
+/* parameters that every queue script takes, then the user */
+ngx_int_t ngx_http_concert_queue_params(ngx_http_concert_call_t *call);
+
+/* fills nginx's phases with what counts requests */
+ngx_int_t ngx_http_concert_log_handler(ngx_http_request_t *r);
+
+/* in a worker: lets lanes answer requests at their deadline */
+void ngx_http_concert_request_init_worker(void);
+
+/* registers $concert_...; variables.c */
+ngx_int_t ngx_http_concert_add_variables(ngx_conf_t *cf);
+
+
+#endif /* NGX_HTTP_CONCERT_REQUEST_H_INCLUDED */

@@ -1,0 +1,122 @@
+
+#include "shared/zone.h"
+
+
+static void ngx_http_concert_zone_add(void *sum, const void *part,
+    size_t size);
+
+
+const ngx_uint_t
+    ngx_http_concert_latency_bounds[NGX_HTTP_CONCERT_LATENCY_BUCKETS - 1] = {
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000
+};
+
+
+ngx_int_t
+ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_slab_pool_t          *shpool;
+    ngx_http_concert_zone_t  *zone;
+
+    if (data) {
+        shm_zone->data = data;
+        return NGX_OK;
+    }
+
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    if (shm_zone->shm.exists) {
+        shm_zone->data = shpool->data;
+        return NGX_OK;
+    }
+
+    zone = ngx_slab_calloc(shpool, sizeof(ngx_http_concert_zone_t));
+    if (zone == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "concert: zone \"%V\" is too small: write "
+                      "\"concert_zone %V 16m;\"", &shm_zone->shm.name,
+                      &shm_zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    shpool->data = zone;
+    shm_zone->data = zone;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_concert_zone_request(ngx_http_concert_slot_t *slot,
+    ngx_uint_t route, ngx_uint_t status, ngx_msec_t ms)
+{
+    ngx_uint_t                   i, class;
+    ngx_http_concert_latency_t  *latency;
+
+    class = status / 100 - 1;
+
+    if (route >= NGX_HTTP_CONCERT_MAX_ROUTES
+        || class >= NGX_HTTP_CONCERT_CLASSES)
+    {
+        return;
+    }
+
+    latency = &slot->latency[route][class];
+
+    for (i = 0; i < NGX_HTTP_CONCERT_LATENCY_BUCKETS - 1; i++) {
+        if (ms <= ngx_http_concert_latency_bounds[i]) {
+            break;
+        }
+    }
+
+    (void) ngx_atomic_fetch_add(&latency->bucket[i], 1);
+    (void) ngx_atomic_fetch_add(&latency->sum_ms, ms);
+}
+
+
+void
+ngx_http_concert_zone_latency(ngx_http_concert_zone_t *zone,
+    ngx_uint_t route, ngx_uint_t class, ngx_http_concert_latency_t *sum)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(sum, sizeof(ngx_http_concert_latency_t));
+
+    for (i = 0; i < NGX_HTTP_CONCERT_SLOTS; i++) {
+        ngx_http_concert_zone_add(sum, &zone->slots[i].latency[route][class],
+                                  sizeof(ngx_http_concert_latency_t));
+    }
+}
+
+
+void
+ngx_http_concert_zone_lanes(ngx_http_concert_zone_t *zone, ngx_uint_t group,
+    ngx_http_concert_lane_stats_t *sum)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(sum, sizeof(ngx_http_concert_lane_stats_t));
+
+    for (i = 0; i < NGX_HTTP_CONCERT_SLOTS; i++) {
+        ngx_http_concert_zone_add(sum, &zone->slots[i].lanes[group],
+                                  sizeof(ngx_http_concert_lane_stats_t));
+    }
+}
+
+
+/* both are structures of nothing but ngx_atomic_t */
+
+static void
+ngx_http_concert_zone_add(void *sum, const void *part, size_t size)
+{
+    size_t               i;
+    ngx_atomic_t        *s;
+    const ngx_atomic_t  *p;
+
+    s = sum;
+    p = part;
+
+    for (i = 0; i < size / sizeof(ngx_atomic_t); i++) {
+        s[i] += p[i];
+    }
+}

@@ -1,0 +1,1194 @@
+
+/*
+ * A lane's connection to PostgreSQL.
+ *
+ * The calls of a batch become units, each one statement: a read is a unit of
+ * its own; calls that write and run the same function are one unit, whose
+ * arrays have an element a call.  A batch of reads ends with one sync; each
+ * unit that writes has its own, so it is a transaction, and it has succeeded
+ * only when its sync is answered: a result comes before the commit.
+ *
+ * libpq's own settings do not cover a server that is frozen, so everything
+ * here waits in poll() up to the lane's deadline.
+ *
+ * After a lost connection a unit is run once more: reads change nothing, and
+ * the functions that write know their operation ids and do nothing twice.
+ * When that fails too, the outcome of a unit that was sent is unknown.
+ */
+
+#include "store/postgres.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+
+
+#define NGX_HTTP_CONCERT_PG_MAX_STATEMENTS  32
+#define NGX_HTTP_CONCERT_PG_MAX_SQL         256
+#define NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS (2 * NGX_HTTP_CONCERT_MAX_PARAMS)
+
+/* at least so much time is given to a connection attempt, ms */
+#define NGX_HTTP_CONCERT_PG_MIN_CONNECT     100
+
+
+typedef struct {
+    PGconn                        *conn;
+    const ngx_http_concert_op_t   *prepared[NGX_HTTP_CONCERT_PG_MAX_STATEMENTS];
+    ngx_uint_t                     nprepared;
+} ngx_http_concert_pg_t;
+
+
+typedef enum {
+    NGX_HTTP_CONCERT_UNIT_NEW = 0,
+    NGX_HTTP_CONCERT_UNIT_SENT,
+    NGX_HTTP_CONCERT_UNIT_ANSWERED,     /* but not committed */
+    NGX_HTTP_CONCERT_UNIT_DONE,
+    NGX_HTTP_CONCERT_UNIT_FAILED,       /* by an ERROR: not done */
+    NGX_HTTP_CONCERT_UNIT_LOST          /* with the connection */
+} ngx_http_concert_unit_state_e;
+
+
+typedef struct {
+    ngx_http_concert_call_t       **calls;
+    ngx_uint_t                      ncalls;
+    PGresult                       *res;
+    ngx_http_concert_unit_state_e   state;
+    unsigned                        repeated:1;
+} ngx_http_concert_unit_t;
+
+
+/* what the server owes an answer to, in the order of sending */
+
+typedef enum {
+    NGX_HTTP_CONCERT_PG_PREPARE,
+    NGX_HTTP_CONCERT_PG_EXECUTE,
+    NGX_HTTP_CONCERT_PG_SYNC
+} ngx_http_concert_pg_step_e;
+
+
+typedef struct {
+    ngx_http_concert_pg_step_e      kind;
+    ngx_http_concert_unit_t        *unit;
+} ngx_http_concert_pg_step_t;
+
+
+typedef struct {
+    ngx_http_concert_lane_t        *lane;
+    ngx_http_concert_pg_t          *pg;
+    ngx_uint_t                      writes;
+
+    ngx_http_concert_unit_t         units[NGX_HTTP_CONCERT_MAX_BATCH];
+    ngx_uint_t                      nunits;
+
+    ngx_http_concert_pg_step_t      steps[3 * NGX_HTTP_CONCERT_MAX_BATCH];
+    ngx_uint_t                      nsteps;
+    ngx_uint_t                      step;
+
+    ngx_uint_t                      timed_out;
+} ngx_http_concert_pg_batch_t;
+
+
+static void ngx_http_concert_pg_run(ngx_http_concert_lane_t *lane);
+static void ngx_http_concert_pg_units(ngx_http_concert_pg_batch_t *batch);
+static void ngx_http_concert_pg_unit(ngx_http_concert_unit_t *unit,
+    ngx_http_concert_call_t **calls, ngx_uint_t ncalls);
+static ngx_uint_t ngx_http_concert_pg_left(
+    ngx_http_concert_pg_batch_t *batch);
+static ngx_int_t ngx_http_concert_pg_connect(
+    ngx_http_concert_pg_batch_t *batch);
+static ngx_int_t ngx_http_concert_pg_poll_connect(PGconn *conn,
+    ngx_msec_t deadline);
+static ngx_int_t ngx_http_concert_pg_wait(PGconn *conn, short events,
+    ngx_msec_t deadline);
+static ngx_int_t ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch);
+static ngx_int_t ngx_http_concert_pg_check_schema(
+    ngx_http_concert_lane_t *lane, PGresult *res);
+static void ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch);
+static ngx_int_t ngx_http_concert_pg_send(ngx_http_concert_pg_batch_t *batch,
+    ngx_http_concert_unit_t *unit);
+static ngx_int_t ngx_http_concert_pg_prepare(
+    ngx_http_concert_pg_batch_t *batch, ngx_http_concert_unit_t *unit);
+static void ngx_http_concert_pg_forget(ngx_http_concert_pg_t *pg,
+    const ngx_http_concert_op_t *op);
+static ngx_uint_t ngx_http_concert_pg_sql(char *sql,
+    const ngx_http_concert_op_t *op, ngx_uint_t nparams);
+static ngx_int_t ngx_http_concert_pg_sync(ngx_http_concert_pg_batch_t *batch);
+static ngx_uint_t ngx_http_concert_pg_params(ngx_http_concert_unit_t *unit,
+    const char **values);
+static char *ngx_http_concert_pg_array(ngx_http_concert_unit_t *unit,
+    ngx_uint_t param);
+static char *ngx_http_concert_pg_indexes(ngx_http_concert_unit_t *unit,
+    ngx_uint_t param);
+static ngx_int_t ngx_http_concert_pg_receive(
+    ngx_http_concert_pg_batch_t *batch);
+static ngx_int_t ngx_http_concert_pg_result(
+    ngx_http_concert_pg_batch_t *batch, PGresult *res);
+static void ngx_http_concert_pg_ended(ngx_http_concert_pg_batch_t *batch,
+    ngx_http_concert_unit_state_e state);
+static ngx_int_t ngx_http_concert_pg_failed(
+    ngx_http_concert_pg_batch_t *batch, ngx_http_concert_pg_step_t *step,
+    PGresult *res);
+static void ngx_http_concert_pg_split(ngx_http_concert_pg_batch_t *batch);
+static void ngx_http_concert_pg_finish(ngx_http_concert_pg_batch_t *batch);
+static void ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit);
+static void ngx_http_concert_pg_disconnect(ngx_http_concert_pg_t *pg);
+static void ngx_http_concert_pg_close(ngx_http_concert_lane_t *lane);
+static int64_t ngx_http_concert_pg_integer(
+    const ngx_http_concert_result_t *res, ngx_uint_t row, ngx_uint_t column);
+static ngx_str_t ngx_http_concert_pg_string(
+    const ngx_http_concert_result_t *res, ngx_uint_t row, ngx_uint_t column);
+static unsigned ngx_http_concert_pg_null(
+    const ngx_http_concert_result_t *res, ngx_uint_t row, ngx_uint_t column);
+
+
+const ngx_http_concert_store_t  ngx_http_concert_postgres = {
+    ngx_http_concert_pg_run,
+    ngx_http_concert_pg_close
+};
+
+
+char *
+ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool)
+{
+    char              *error, *copy;
+    size_t             len;
+    PQconninfoOption  *options;
+
+    error = NULL;
+    options = PQconninfoParse(conninfo, &error);
+
+    if (options) {
+        PQconninfoFree(options);
+        return NULL;
+    }
+
+    if (error == NULL) {
+        return "no memory";
+    }
+
+    len = ngx_strlen(error);
+    copy = ngx_pnalloc(pool, len + 1);
+
+    if (copy) {
+        ngx_cpystrn((u_char *) copy, (u_char *) error, len + 1);
+
+        if (len && copy[len - 1] == LF) {
+            copy[len - 1] = '\0';
+        }
+    }
+
+    PQfreemem(error);
+
+    return copy ? copy : "no memory";
+}
+
+
+static void
+ngx_http_concert_pg_run(ngx_http_concert_lane_t *lane)
+{
+    ngx_uint_t                    attempt;
+    ngx_http_concert_pg_batch_t   batch;
+
+    if (lane->connection == NULL) {
+        lane->connection = calloc(1, sizeof(ngx_http_concert_pg_t));
+        if (lane->connection == NULL) {
+            lane->away = 1;
+        }
+    }
+
+    batch.lane = lane;
+    batch.pg = lane->connection;
+    batch.writes = ((ngx_http_concert_postgres_conf_t *)
+                    lane->group->conf)->writes;
+    batch.timed_out = 0;
+
+    ngx_http_concert_pg_units(&batch);
+
+    /* a lost connection is followed by one new attempt */
+
+    for (attempt = 0; attempt < 2 && !lane->away && !batch.timed_out; attempt++)
+    {
+        if (batch.pg->conn == NULL
+            && ngx_http_concert_pg_connect(&batch) != NGX_OK)
+        {
+            lane->away = 1;
+            break;
+        }
+
+        /* what another's ERROR stopped is run again; one ends every time */
+
+        do {
+            ngx_http_concert_pg_exchange(&batch);
+            ngx_http_concert_pg_split(&batch);
+
+        } while (batch.pg->conn && ngx_http_concert_pg_left(&batch));
+
+        if (batch.pg->conn) {
+            break;
+        }
+    }
+
+    if (batch.timed_out) {
+        lane->away = 1;
+    }
+
+    ngx_http_concert_pg_finish(&batch);
+}
+
+
+/* the calls of a batch are one after the other in memory; so are a unit's */
+
+static void
+ngx_http_concert_pg_units(ngx_http_concert_pg_batch_t *batch)
+{
+    ngx_uint_t                i, k, n;
+    ngx_http_concert_call_t  *call, **calls;
+    ngx_http_concert_unit_t  *unit;
+
+    calls = batch->lane->calls;
+    n = batch->lane->ncalls;
+
+    batch->nunits = 0;
+
+    for (i = 0; i < n; i += unit->ncalls) {
+        unit = &batch->units[batch->nunits++];
+        ngx_http_concert_pg_unit(unit, &calls[i], 1);
+
+        if (!batch->writes) {
+            continue;
+        }
+
+        /* gathers the calls of the same function that come later */
+
+        for (k = i + 1; k < n; k++) {
+            if (calls[k]->op == calls[i]->op) {
+                call = calls[k];
+                calls[k] = calls[i + unit->ncalls];
+                calls[i + unit->ncalls++] = call;
+            }
+        }
+    }
+}
+
+
+static void
+ngx_http_concert_pg_unit(ngx_http_concert_unit_t *unit,
+    ngx_http_concert_call_t **calls, ngx_uint_t ncalls)
+{
+    unit->calls = calls;
+    unit->ncalls = ncalls;
+    unit->res = NULL;
+    unit->state = NGX_HTTP_CONCERT_UNIT_NEW;
+    unit->repeated = 0;
+}
+
+
+/* how many units have no answer */
+
+static ngx_uint_t
+ngx_http_concert_pg_left(ngx_http_concert_pg_batch_t *batch)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < batch->nunits; i++) {
+        n += (batch->units[i].state < NGX_HTTP_CONCERT_UNIT_DONE
+              || batch->units[i].state == NGX_HTTP_CONCERT_UNIT_LOST);
+    }
+
+    return n;
+}
+
+
+static ngx_int_t
+ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
+{
+    PGconn                            *conn;
+    ngx_msec_t                         deadline;
+    ngx_http_concert_lane_t           *lane;
+    ngx_http_concert_postgres_conf_t  *pcf;
+
+    lane = batch->lane;
+    pcf = lane->group->conf;
+
+    deadline = ngx_http_concert_now() + NGX_HTTP_CONCERT_PG_MIN_CONNECT;
+
+    if ((ngx_msec_int_t) (lane->deadline - deadline) > 0) {
+        deadline = lane->deadline;
+    }
+
+    conn = PQconnectStart(pcf->conninfo);
+
+    if (conn == NULL
+        || ngx_http_concert_pg_poll_connect(conn, deadline) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "concert: cannot connect to PostgreSQL: %s",
+                      conn ? PQerrorMessage(conn) : "no memory");
+        PQfinish(conn);
+        return NGX_ERROR;
+    }
+
+    batch->pg->conn = conn;
+    batch->pg->nprepared = 0;
+
+    if (ngx_http_concert_pg_setup(batch) != NGX_OK) {
+        ngx_http_concert_pg_disconnect(batch->pg);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_pg_poll_connect(PGconn *conn, ngx_msec_t deadline)
+{
+    short  events;
+
+    if (PQstatus(conn) == CONNECTION_BAD) {
+        return NGX_ERROR;
+    }
+
+    events = POLLOUT;
+
+    for ( ;; ) {
+        if (ngx_http_concert_pg_wait(conn, events, deadline) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        switch (PQconnectPoll(conn)) {
+
+        case PGRES_POLLING_READING:
+            events = POLLIN;
+            break;
+
+        case PGRES_POLLING_WRITING:
+            events = POLLOUT;
+            break;
+
+        case PGRES_POLLING_OK:
+            return NGX_OK;
+
+        default:
+            return NGX_ERROR;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_concert_pg_wait(PGconn *conn, short events, ngx_msec_t deadline)
+{
+    int             n;
+    struct pollfd   pfd;
+    ngx_msec_int_t  left;
+
+    pfd.fd = PQsocket(conn);
+    pfd.events = events;
+
+    for ( ;; ) {
+        left = (ngx_msec_int_t) (deadline - ngx_http_concert_now());
+
+        if (left <= 0) {
+            return NGX_DECLINED;
+        }
+
+        n = poll(&pfd, 1, (int) left);
+
+        if (n > 0) {
+            return NGX_OK;
+        }
+
+        if (n < 0 && errno != EINTR) {
+            return NGX_ERROR;
+        }
+    }
+}
+
+
+/* a new connection: its settings, and whether the schema is ours */
+
+static ngx_int_t
+ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
+{
+    char                               sql[NGX_HTTP_CONCERT_PG_MAX_SQL];
+    PGconn                            *conn;
+    PGresult                          *res;
+    ngx_int_t                          rc;
+    ngx_msec_t                         deadline;
+    ngx_http_concert_postgres_conf_t  *pcf;
+
+    conn = batch->pg->conn;
+    pcf = batch->lane->group->conf;
+
+    if (PQsetnonblocking(conn, 1) != 0) {
+        return NGX_ERROR;
+    }
+
+    /* the server gives up before we do, and says so */
+
+    ngx_sprintf((u_char *) sql,
+                "set statement_timeout = %M;"
+                "set synchronous_commit = on;"
+                "select * from concert.ready()%Z",
+                pcf->timeout - pcf->timeout / 4);
+
+    if (!PQsendQuery(conn, sql)) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_ERROR;
+    deadline = batch->lane->deadline;
+
+    for ( ;; ) {
+        if (PQflush(conn) < 0) {
+            return NGX_ERROR;
+        }
+
+        if (PQisBusy(conn)) {
+            if (ngx_http_concert_pg_wait(conn, POLLIN, deadline) != NGX_OK
+                || !PQconsumeInput(conn))
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        res = PQgetResult(conn);
+        if (res == NULL) {
+            break;
+        }
+
+        if (PQresultStatus(res) != PGRES_COMMAND_OK) {
+            rc = ngx_http_concert_pg_check_schema(batch->lane, res);
+        }
+
+        PQclear(res);
+    }
+
+    if (rc == NGX_OK && !PQenterPipelineMode(conn)) {
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
+{
+    const char  *version;
+
+    version = "none";
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1) {
+        version = PQgetvalue(res, 0, 0);
+
+        if (ngx_atoi((u_char *) version, ngx_strlen(version))
+            == NGX_HTTP_CONCERT_SCHEMA_VERSION)
+        {
+            return NGX_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "concert: the database has schema version %s and this "
+                  "module needs %d: apply conf/schema with "
+                  "conf/stack/migrate \"<conninfo>\"%s%s",
+                  version, NGX_HTTP_CONCERT_SCHEMA_VERSION,
+                  PQresultErrorMessage(res)[0] ? ": " : "",
+                  PQresultErrorMessage(res));
+
+    return NGX_ERROR;
+}
+
+
+/* sends the units that have no answer, and takes the answers */
+
+static void
+ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                i;
+    ngx_http_concert_unit_t  *unit;
+
+    batch->nsteps = 0;
+    batch->step = 0;
+    rc = NGX_OK;
+
+    for (i = 0; i < batch->nunits && rc == NGX_OK; i++) {
+        unit = &batch->units[i];
+
+        if (unit->state == NGX_HTTP_CONCERT_UNIT_DONE
+            || unit->state == NGX_HTTP_CONCERT_UNIT_FAILED)
+        {
+            continue;
+        }
+
+        rc = ngx_http_concert_pg_send(batch, unit);
+
+        if (rc == NGX_OK && batch->writes) {
+            rc = ngx_http_concert_pg_sync(batch);
+        }
+    }
+
+    if (rc == NGX_OK && (!batch->writes || batch->nsteps == 0)) {
+        rc = ngx_http_concert_pg_sync(batch);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_concert_pg_receive(batch);
+    }
+
+    if (rc == NGX_OK) {
+        return;
+    }
+
+    if (rc == NGX_DECLINED) {
+        batch->timed_out = 1;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "concert: lost the connection to PostgreSQL: %s%s",
+                  batch->timed_out ? "no answer in time " : "",
+                  PQerrorMessage(batch->pg->conn));
+
+    for (i = 0; i < batch->nunits; i++) {
+        unit = &batch->units[i];
+
+        if (unit->state == NGX_HTTP_CONCERT_UNIT_SENT
+            || unit->state == NGX_HTTP_CONCERT_UNIT_ANSWERED)
+        {
+            unit->state = NGX_HTTP_CONCERT_UNIT_LOST;
+            PQclear(unit->res);
+            unit->res = NULL;
+        }
+    }
+
+    ngx_http_concert_pg_disconnect(batch->pg);
+}
+
+
+static ngx_int_t
+ngx_http_concert_pg_send(ngx_http_concert_pg_batch_t *batch,
+    ngx_http_concert_unit_t *unit)
+{
+    const char                   *values[NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS];
+    ngx_uint_t                    n;
+    ngx_http_concert_pg_step_t   *step;
+
+    if (ngx_http_concert_pg_prepare(batch, unit) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    n = ngx_http_concert_pg_params(unit, values);
+
+    if (n == NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS + 1) {
+        unit->state = NGX_HTTP_CONCERT_UNIT_FAILED;
+        return NGX_OK;
+    }
+
+    if (!PQsendQueryPrepared(batch->pg->conn, unit->calls[0]->op->name, n,
+                             values, NULL, NULL, 1))
+    {
+        return NGX_ERROR;
+    }
+
+    unit->state = NGX_HTTP_CONCERT_UNIT_SENT;
+
+    step = &batch->steps[batch->nsteps++];
+    step->kind = NGX_HTTP_CONCERT_PG_EXECUTE;
+    step->unit = unit;
+
+    return NGX_OK;
+}
+
+
+/* a statement is prepared where it is first needed, in the same pipeline */
+
+static ngx_int_t
+ngx_http_concert_pg_prepare(ngx_http_concert_pg_batch_t *batch,
+    ngx_http_concert_unit_t *unit)
+{
+    char                          sql[NGX_HTTP_CONCERT_PG_MAX_SQL];
+    ngx_uint_t                    i, n;
+    ngx_http_concert_pg_t        *pg;
+    ngx_http_concert_pg_step_t   *step;
+    const ngx_http_concert_op_t  *op;
+
+    pg = batch->pg;
+    op = unit->calls[0]->op;
+
+    for (i = 0; i < pg->nprepared; i++) {
+        if (pg->prepared[i] == op) {
+            return NGX_OK;
+        }
+    }
+
+    if (pg->nprepared == NGX_HTTP_CONCERT_PG_MAX_STATEMENTS) {
+        return NGX_ERROR;
+    }
+
+    n = ngx_http_concert_pg_sql(sql, op, unit->calls[0]->nparams);
+
+    if (!PQsendPrepare(pg->conn, op->name, sql, (int) n, NULL)) {
+        return NGX_ERROR;
+    }
+
+    pg->prepared[pg->nprepared++] = op;
+
+    step = &batch->steps[batch->nsteps++];
+    step->kind = NGX_HTTP_CONCERT_PG_PREPARE;
+    step->unit = unit;
+
+    return NGX_OK;
+}
+
+
+/* a statement that could not be prepared */
+
+static void
+ngx_http_concert_pg_forget(ngx_http_concert_pg_t *pg,
+    const ngx_http_concert_op_t *op)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < pg->nprepared; i++) {
+        if (pg->prepared[i] == op) {
+            pg->prepared[i] = pg->prepared[--pg->nprepared];
+            return;
+        }
+    }
+}
+
+
+/* select * from concert.name($1,$2); returns the number of parameters */
+
+static ngx_uint_t
+ngx_http_concert_pg_sql(char *sql, const ngx_http_concert_op_t *op,
+    ngx_uint_t nparams)
+{
+    u_char      *p;
+    ngx_uint_t   i, n;
+
+    n = nparams;
+
+    for (i = 0; op->params && op->params[i]; i++) {
+        n += (op->params[i] == 'l');
+    }
+
+    p = ngx_sprintf((u_char *) sql, "select * from concert.%s(", op->name);
+
+    for (i = 1; i <= n; i++) {
+        p = ngx_sprintf(p, i > 1 ? ",$%ui" : "$%ui", i);
+    }
+
+    ngx_sprintf(p, ")%Z");
+
+    return n;
+}
+
+
+static ngx_int_t
+ngx_http_concert_pg_sync(ngx_http_concert_pg_batch_t *batch)
+{
+    ngx_http_concert_pg_step_t  *step;
+
+    if (!PQpipelineSync(batch->pg->conn)) {
+        return NGX_ERROR;
+    }
+
+    step = &batch->steps[batch->nsteps++];
+    step->kind = NGX_HTTP_CONCERT_PG_SYNC;
+    step->unit = NULL;
+
+    return NGX_OK;
+}
+
+
+/* the parameters of a unit; one more than there can be: no memory */
+
+static ngx_uint_t
+ngx_http_concert_pg_params(ngx_http_concert_unit_t *unit, const char **values)
+{
+    ngx_uint_t                i, n;
+    const char               *kinds;
+    ngx_http_concert_call_t  *call;
+
+    call = unit->calls[0];
+    kinds = call->op->params;
+    n = 0;
+
+    for (i = 0; i < call->nparams; i++) {
+
+        if (kinds == NULL || kinds[i] == 's') {
+            values[n++] = (char *) call->params[i].data;
+            continue;
+        }
+
+        if (kinds[i] == 'l') {
+            values[n] = ngx_http_concert_pg_indexes(unit, i);
+            if (values[n++] == NULL) {
+                return NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS + 1;
+            }
+        }
+
+        values[n] = ngx_http_concert_pg_array(unit, i);
+        if (values[n++] == NULL) {
+            return NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS + 1;
+        }
+    }
+
+    return n;
+}
+
+
+/* {value of the first call,value of the second}, in the first call's memory */
+
+static char *
+ngx_http_concert_pg_array(ngx_http_concert_unit_t *unit, ngx_uint_t param)
+{
+    size_t       len;
+    u_char      *array, *p;
+    ngx_uint_t   i;
+    ngx_str_t   *value;
+
+    len = sizeof("{}");
+
+    for (i = 0; i < unit->ncalls; i++) {
+        len += unit->calls[i]->params[param].len + 1;
+    }
+
+    array = ngx_pnalloc(unit->calls[0]->pool, len);
+    if (array == NULL) {
+        return NULL;
+    }
+
+    p = array;
+
+    for (i = 0; i < unit->ncalls; i++) {
+        value = &unit->calls[i]->params[param];
+        *p++ = i ? ',' : '{';
+        p = ngx_cpymem(p, value->data, value->len);
+    }
+
+    *p++ = '}';
+    *p = '\0';
+
+    return (char *) array;
+}
+
+
+/* {1,1,2}: for each value of the lists, the number of its call */
+
+static char *
+ngx_http_concert_pg_indexes(ngx_http_concert_unit_t *unit, ngx_uint_t param)
+{
+    u_char      *array, *p;
+    ngx_uint_t   i, k, n;
+    ngx_str_t   *value;
+
+    n = 0;
+
+    for (i = 0; i < unit->ncalls; i++) {
+        n += unit->calls[i]->params[param].len;
+    }
+
+    array = ngx_pnalloc(unit->calls[0]->pool,
+                        (n + 2) * (NGX_INT_T_LEN + 1));
+    if (array == NULL) {
+        return NULL;
+    }
+
+    p = array;
+
+    for (i = 0; i < unit->ncalls; i++) {
+        value = &unit->calls[i]->params[param];
+
+        for (k = 0; k <= value->len; k++) {
+            if (k == value->len || value->data[k] == ',') {
+                p = ngx_sprintf(p, "%c%ui", p == array ? '{' : ',', i + 1);
+            }
+        }
+    }
+
+    *p++ = '}';
+    *p = '\0';
+
+    return (char *) array;
+}
+
+
+/*
+ * Takes the answers to all steps.  NGX_DECLINED: the deadline has passed;
+ * NGX_ERROR: the connection is lost.
+ */
+
+static ngx_int_t
+ngx_http_concert_pg_receive(ngx_http_concert_pg_batch_t *batch)
+{
+    int        flush;
+    PGconn    *conn;
+    PGresult  *res;
+    ngx_int_t  rc;
+
+    conn = batch->pg->conn;
+
+    while (batch->step < batch->nsteps) {
+        flush = PQflush(conn);
+        if (flush < 0) {
+            return NGX_ERROR;
+        }
+
+        if (!PQisBusy(conn)) {
+            res = PQgetResult(conn);
+
+            if (PQstatus(conn) == CONNECTION_BAD) {
+                PQclear(res);
+                return NGX_ERROR;
+            }
+
+            if (ngx_http_concert_pg_result(batch, res) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        rc = ngx_http_concert_pg_wait(conn, flush ? POLLIN|POLLOUT : POLLIN,
+                                      batch->lane->deadline);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (!PQconsumeInput(conn)) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A statement's results end with a NULL, a sync is one result.  NGX_ERROR: the
+ * server ends the connection.
+ */
+
+static ngx_int_t
+ngx_http_concert_pg_result(ngx_http_concert_pg_batch_t *batch, PGresult *res)
+{
+    ngx_int_t                    rc;
+    ngx_http_concert_pg_step_t  *step;
+
+    step = &batch->steps[batch->step];
+
+    if (res == NULL) {
+        batch->step += (step->kind != NGX_HTTP_CONCERT_PG_SYNC);
+        return NGX_OK;
+    }
+
+    rc = NGX_OK;
+
+    switch (PQresultStatus(res)) {
+
+    case PGRES_PIPELINE_SYNC:
+        ngx_http_concert_pg_ended(batch, NGX_HTTP_CONCERT_UNIT_DONE);
+        batch->step++;
+        break;
+
+    case PGRES_TUPLES_OK:
+        step->unit->res = res;
+        step->unit->state = NGX_HTTP_CONCERT_UNIT_ANSWERED;
+        return NGX_OK;
+
+    case PGRES_COMMAND_OK:
+        break;
+
+    case PGRES_PIPELINE_ABORTED:
+
+        if (step->kind == NGX_HTTP_CONCERT_PG_PREPARE) {
+            ngx_http_concert_pg_forget(batch->pg, step->unit->calls[0]->op);
+        }
+
+        if (step->unit->state == NGX_HTTP_CONCERT_UNIT_SENT) {
+            step->unit->state = NGX_HTTP_CONCERT_UNIT_NEW;
+        }
+
+        break;
+
+    default:
+
+        if (step->kind == NGX_HTTP_CONCERT_PG_PREPARE) {
+            ngx_http_concert_pg_forget(batch->pg, step->unit->calls[0]->op);
+        }
+
+        rc = ngx_http_concert_pg_failed(batch, step, res);
+    }
+
+    PQclear(res);
+
+    return rc;
+}
+
+
+/* the transaction of the units that were answered has ended */
+
+static void
+ngx_http_concert_pg_ended(ngx_http_concert_pg_batch_t *batch,
+    ngx_http_concert_unit_state_e state)
+{
+    ngx_uint_t                i;
+    ngx_http_concert_unit_t  *unit;
+
+    for (i = 0; i < batch->nunits; i++) {
+        unit = &batch->units[i];
+
+        if (unit->state != NGX_HTTP_CONCERT_UNIT_ANSWERED) {
+            continue;
+        }
+
+        unit->state = state;
+
+        if (state != NGX_HTTP_CONCERT_UNIT_DONE) {
+            PQclear(unit->res);
+            unit->res = NULL;
+        }
+    }
+}
+
+
+/*
+ * The server said ERROR, to a statement or to the commit.  A conflict with
+ * another transaction, or with the first run of the same operation, is worth
+ * a repeat.
+ */
+
+static ngx_int_t
+ngx_http_concert_pg_failed(ngx_http_concert_pg_batch_t *batch,
+    ngx_http_concert_pg_step_t *step, PGresult *res)
+{
+    const char               *state;
+    ngx_uint_t                again, level;
+    ngx_http_concert_unit_t  *unit;
+
+    state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+    /* class 57P: the server goes down */
+
+    if (state == NULL || ngx_strncmp(state, "57P", 3) == 0) {
+        return NGX_ERROR;
+    }
+
+    unit = step->unit ? step->unit : step[-1].unit;
+    again = 0;
+
+    if (unit == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* class 40: transaction rollback; 23505: unique_violation */
+
+    if (!unit->repeated
+        && (ngx_strncmp(state, "40", 2) == 0
+            || ngx_strcmp(state, "23505") == 0))
+    {
+        again = 1;
+    }
+
+    level = again ? NGX_LOG_WARN : NGX_LOG_ERR;
+
+    ngx_log_error(level, ngx_cycle->log, 0,
+                  "concert: PostgreSQL cannot run \"%s\" for %ui request%s"
+                  "%s: %s", unit->calls[0]->op->name, unit->ncalls,
+                  unit->ncalls == 1 ? "" : "s", again ? ", repeating" : "",
+                  PQresultErrorMessage(res));
+
+    ngx_http_concert_pg_ended(batch, NGX_HTTP_CONCERT_UNIT_NEW);
+
+    unit->repeated = 1;
+    unit->state = again ? NGX_HTTP_CONCERT_UNIT_NEW
+                        : NGX_HTTP_CONCERT_UNIT_FAILED;
+
+    return NGX_OK;
+}
+
+
+/* calls that failed together are run one by one */
+
+static void
+ngx_http_concert_pg_split(ngx_http_concert_pg_batch_t *batch)
+{
+    ngx_uint_t                i, k, n;
+    ngx_http_concert_unit_t  *unit;
+
+    n = batch->nunits;
+
+    for (i = 0; i < n; i++) {
+        unit = &batch->units[i];
+
+        if (unit->state != NGX_HTTP_CONCERT_UNIT_FAILED || unit->ncalls == 1) {
+            continue;
+        }
+
+        for (k = 1; k < unit->ncalls; k++) {
+            ngx_http_concert_pg_unit(&batch->units[batch->nunits++],
+                                     &unit->calls[k], 1);
+        }
+
+        ngx_http_concert_pg_unit(unit, unit->calls, 1);
+    }
+}
+
+
+/* tells every call how it ended */
+
+static void
+ngx_http_concert_pg_finish(ngx_http_concert_pg_batch_t *batch)
+{
+    ngx_uint_t                   i, k;
+    ngx_http_concert_unit_t     *unit;
+    ngx_http_concert_outcome_e   outcome;
+
+    for (i = 0; i < batch->nunits; i++) {
+        unit = &batch->units[i];
+
+        switch (unit->state) {
+
+        case NGX_HTTP_CONCERT_UNIT_DONE:
+            ngx_http_concert_pg_read(unit);
+            continue;
+
+        case NGX_HTTP_CONCERT_UNIT_FAILED:
+            outcome = NGX_HTTP_CONCERT_ERROR;
+            break;
+
+        case NGX_HTTP_CONCERT_UNIT_LOST:
+            outcome = (batch->writes || batch->timed_out)
+                      ? NGX_HTTP_CONCERT_UNKNOWN : NGX_HTTP_CONCERT_AWAY;
+            break;
+
+        default:
+            outcome = NGX_HTTP_CONCERT_AWAY;
+        }
+
+        for (k = 0; k < unit->ncalls; k++) {
+            unit->calls[k]->outcome = outcome;
+        }
+    }
+}
+
+
+/* an operation that writes answers with one row a call */
+
+static void
+ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit)
+{
+    ngx_uint_t                  i;
+    ngx_http_concert_call_t    *call;
+    ngx_http_concert_result_t   result;
+
+    result.data = unit->res;
+    result.integer = ngx_http_concert_pg_integer;
+    result.string = ngx_http_concert_pg_string;
+    result.null = ngx_http_concert_pg_null;
+    result.rows = PQntuples(unit->res);
+
+    for (i = 0; i < unit->ncalls; i++) {
+        call = unit->calls[i];
+        result.first = i;
+
+        if (unit->ncalls > 1) {
+            result.rows = 1;
+        }
+
+        call->outcome = NGX_HTTP_CONCERT_OK;
+        call->read(call, &result);
+    }
+
+    PQclear(unit->res);
+    unit->res = NULL;
+}
+
+
+static void
+ngx_http_concert_pg_disconnect(ngx_http_concert_pg_t *pg)
+{
+    PQfinish(pg->conn);
+
+    pg->conn = NULL;
+    pg->nprepared = 0;
+}
+
+
+static void
+ngx_http_concert_pg_close(ngx_http_concert_lane_t *lane)
+{
+    ngx_http_concert_pg_t  *pg;
+
+    pg = lane->connection;
+
+    if (pg) {
+        ngx_http_concert_pg_disconnect(pg);
+        free(pg);
+        lane->connection = NULL;
+    }
+}
+
+
+/* integers come in binary: 2, 4 or 8 bytes in network order */
+
+static int64_t
+ngx_http_concert_pg_integer(const ngx_http_concert_result_t *res,
+    ngx_uint_t row, ngx_uint_t column)
+{
+    int      i, len;
+    u_char  *p;
+    int64_t  n;
+
+    row += res->first;
+    len = PQgetlength(res->data, (int) row, (int) column);
+    p = (u_char *) PQgetvalue(res->data, (int) row, (int) column);
+
+    if (len == 0) {
+        return 0;
+    }
+
+    n = (p[0] & 0x80) ? -1 : 0;
+
+    for (i = 0; i < len; i++) {
+        n = (int64_t) ((uint64_t) n << 8 | p[i]);
+    }
+
+    return n;
+}
+
+
+static ngx_str_t
+ngx_http_concert_pg_string(const ngx_http_concert_result_t *res,
+    ngx_uint_t row, ngx_uint_t column)
+{
+    ngx_str_t  value;
+
+    row += res->first;
+
+    if (PQgetisnull(res->data, (int) row, (int) column)) {
+        ngx_str_null(&value);
+        return value;
+    }
+
+    value.len = PQgetlength(res->data, (int) row, (int) column);
+    value.data = (u_char *) PQgetvalue(res->data, (int) row, (int) column);
+
+    return value;
+}
+
+
+static unsigned
+ngx_http_concert_pg_null(const ngx_http_concert_result_t *res,
+    ngx_uint_t row, ngx_uint_t column)
+{
+    return PQgetisnull(res->data, (int) (row + res->first), (int) column);
+}

@@ -1,0 +1,50 @@
+
+/*
+ * Redis, by hiredis: Lua scripts, many in one exchange.  Blocking; on a pool
+ * thread only, but for the functions marked "start".
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_REDIS_H_INCLUDED
+#define NGX_HTTP_CONCERT_REDIS_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "core/lane.h"
+
+
+#define NGX_HTTP_CONCERT_REDIS_KEYS  3
+
+
+typedef struct {
+    char        *host;      /* or NULL: path is a Unix socket */
+    char        *path;
+    int          port;
+    ngx_msec_t   timeout;
+    ngx_str_t    keys[NGX_HTTP_CONCERT_REDIS_KEYS];
+} ngx_http_concert_redis_conf_t;
+
+
+/* a script of conf/queue/, built in: its name, its text, its SHA-1 in hex */
+
+typedef struct {
+    const char  *name;
+    const char  *text;
+    char         sha1[41];
+} ngx_http_concert_script_t;
+
+
+/* made by config from conf/queue/; ends with a NULL name */
+extern ngx_http_concert_script_t  ngx_http_concert_scripts[];
+
+
+extern const ngx_http_concert_store_t  ngx_http_concert_redis;
+
+
+/* start: works out the names that Redis gives to the scripts */
+void ngx_http_concert_redis_init(void);
+
+
+#endif /* NGX_HTTP_CONCERT_REDIS_H_INCLUDED */
