@@ -21,6 +21,13 @@
 #define NGX_HTTP_CONCERT_MAX_QUEUE   8192
 #define NGX_HTTP_CONCERT_MAX_PATH    107     /* sun_path */
 
+/* defaults; times in ms */
+#define NGX_HTTP_CONCERT_HOLD        (5 * 60 * 1000)
+#define NGX_HTTP_CONCERT_TIMEOUT     3000
+#define NGX_HTTP_CONCERT_MAX_SEATS   4
+#define NGX_HTTP_CONCERT_CAPACITY    1000
+#define NGX_HTTP_CONCERT_TTL         (10 * 60 * 1000)
+
 
 typedef struct {
     const char  *name;
@@ -30,15 +37,25 @@ typedef struct {
 } ngx_http_concert_number_t;
 
 
+typedef struct {
+    const char  *name;
+    ngx_uint_t   value;
+    const char  *meaning;
+} ngx_http_concert_word_t;
+
+
 static ngx_int_t ngx_http_concert_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_concert_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_concert_check_needs(ngx_conf_t *cf,
     ngx_http_concert_main_conf_t *cmcf);
 static void *ngx_http_concert_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf);
+static char *ngx_http_concert_init_group_confs(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf);
 static void *ngx_http_concert_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_concert_route_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static ngx_uint_t ngx_http_concert_find_route(ngx_str_t *name);
 static char *ngx_http_concert_zone_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_concert_add_zone(ngx_conf_t *cf,
@@ -51,12 +68,12 @@ static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_concert_redis_conf_t *rcf);
 static char *ngx_http_concert_queue_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_queue_ttl(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_msec_t *ttl);
 static ngx_int_t ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_http_concert_redis_keys(ngx_conf_t *cf,
     ngx_http_concert_redis_conf_t *rcf, ngx_str_t *name);
-static char *ngx_http_concert_charge_directive(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_concert_identity_directive(ngx_conf_t *cf,
+static char *ngx_http_concert_word_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_concert_number(ngx_conf_t *cf, ngx_str_t *value,
     const ngx_http_concert_number_t *numbers);
@@ -74,6 +91,35 @@ static ngx_str_t  ngx_http_concert_pool =
     ngx_string(NGX_HTTP_CONCERT_POOL_NAME);
 
 
+static const ngx_http_concert_group_t
+    ngx_http_concert_default_groups[NGX_HTTP_CONCERT_GROUPS] = {
+
+    [NGX_HTTP_CONCERT_READ] = {
+        .name = ngx_string("read"),
+        .store = &ngx_http_concert_postgres,
+        .away_code = "store_unavailable",
+        .nlanes = 2,
+        .batch = 64
+    },
+
+    [NGX_HTTP_CONCERT_WRITE] = {
+        .name = ngx_string("write"),
+        .store = &ngx_http_concert_postgres,
+        .away_code = "store_unavailable",
+        .nlanes = 8,
+        .batch = 1
+    },
+
+    [NGX_HTTP_CONCERT_REDIS] = {
+        .name = ngx_string("redis"),
+        .store = &ngx_http_concert_redis,
+        .away_code = "queue_unavailable",
+        .nlanes = 1,
+        .batch = 64
+    }
+};
+
+
 static ngx_conf_post_t  ngx_http_concert_msec_post = {
     ngx_http_concert_check_msec
 };
@@ -81,6 +127,17 @@ static ngx_conf_post_t  ngx_http_concert_msec_post = {
 
 static ngx_conf_post_t  ngx_http_concert_count_post = {
     ngx_http_concert_check_count
+};
+
+
+static const ngx_http_concert_word_t  ngx_http_concert_charge_free = {
+    "free", NGX_HTTP_CONCERT_CHARGE_FREE, "credits a charge at once"
+};
+
+
+static const ngx_http_concert_word_t  ngx_http_concert_identity_header = {
+    "header", NGX_HTTP_CONCERT_IDENTITY_HEADER,
+    "takes the caller from the userId header"
 };
 
 
@@ -151,17 +208,17 @@ static ngx_command_t  ngx_http_concert_commands[] = {
 
     { ngx_string("concert_charge"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_concert_charge_directive,
+      ngx_http_concert_word_directive,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      offsetof(ngx_http_concert_main_conf_t, charge),
+      (void *) &ngx_http_concert_charge_free },
 
     { ngx_string("concert_identity"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_concert_identity_directive,
+      ngx_http_concert_word_directive,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      offsetof(ngx_http_concert_main_conf_t, identity),
+      (void *) &ngx_http_concert_identity_header },
 
       ngx_null_command
 };
@@ -208,7 +265,7 @@ ngx_http_concert_preconfiguration(ngx_conf_t *cf)
 static void *
 ngx_http_concert_create_main_conf(ngx_conf_t *cf)
 {
-    ngx_http_concert_group_t      *group;
+    ngx_uint_t                     i;
     ngx_http_concert_main_conf_t  *cmcf;
 
     cmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_main_conf_t));
@@ -225,29 +282,10 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
     cmcf->queue.capacity = NGX_CONF_UNSET_UINT;
     cmcf->queue.ttl = NGX_CONF_UNSET_MSEC;
 
-    group = &cmcf->groups[NGX_HTTP_CONCERT_READ];
-    ngx_str_set(&group->name, "read");
-    group->id = NGX_HTTP_CONCERT_READ;
-    group->store = &ngx_http_concert_postgres;
-    group->away_code = "store_unavailable";
-    group->nlanes = 2;
-    group->batch = 64;
-
-    group = &cmcf->groups[NGX_HTTP_CONCERT_WRITE];
-    ngx_str_set(&group->name, "write");
-    group->id = NGX_HTTP_CONCERT_WRITE;
-    group->store = &ngx_http_concert_postgres;
-    group->away_code = "store_unavailable";
-    group->nlanes = 8;
-    group->batch = 1;
-
-    group = &cmcf->groups[NGX_HTTP_CONCERT_REDIS];
-    ngx_str_set(&group->name, "redis");
-    group->id = NGX_HTTP_CONCERT_REDIS;
-    group->store = &ngx_http_concert_redis;
-    group->away_code = "queue_unavailable";
-    group->nlanes = 1;
-    group->batch = 64;
+    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+        cmcf->groups[i] = ngx_http_concert_default_groups[i];
+        cmcf->groups[i].id = i;
+    }
 
     return cmcf;
 }
@@ -258,20 +296,16 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_concert_main_conf_t *cmcf = conf;
 
-    ngx_uint_t                         i;
-    ngx_http_concert_group_t          *group;
-    ngx_http_concert_postgres_conf_t  *pcf;
-
     static ngx_str_t  zone = ngx_string("concert");
 
-    ngx_conf_init_msec_value(cmcf->hold, 5 * 60 * 1000);
-    ngx_conf_init_msec_value(cmcf->timeout, 3000);
-    ngx_conf_init_value(cmcf->max_seats, 4);
+    ngx_conf_init_msec_value(cmcf->hold, NGX_HTTP_CONCERT_HOLD);
+    ngx_conf_init_msec_value(cmcf->timeout, NGX_HTTP_CONCERT_TIMEOUT);
+    ngx_conf_init_value(cmcf->max_seats, NGX_HTTP_CONCERT_MAX_SEATS);
     ngx_conf_init_value(cmcf->user_limit, 0);
     ngx_conf_init_uint_value(cmcf->charge, NGX_HTTP_CONCERT_CHARGE_FREE);
     ngx_conf_init_uint_value(cmcf->identity, NGX_HTTP_CONCERT_IDENTITY_HEADER);
-    ngx_conf_init_uint_value(cmcf->queue.capacity, 1000);
-    ngx_conf_init_msec_value(cmcf->queue.ttl, 10 * 60 * 1000);
+    ngx_conf_init_uint_value(cmcf->queue.capacity, NGX_HTTP_CONCERT_CAPACITY);
+    ngx_conf_init_msec_value(cmcf->queue.ttl, NGX_HTTP_CONCERT_TTL);
 
     if (cmcf->queue.name.len == 0) {
         ngx_str_set(&cmcf->queue.name, "main");
@@ -284,6 +318,18 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
     {
         return NGX_CONF_ERROR;
     }
+
+    return ngx_http_concert_init_group_confs(cf, cmcf);
+}
+
+
+static char *
+ngx_http_concert_init_group_confs(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf)
+{
+    ngx_uint_t                         i;
+    ngx_http_concert_group_t          *group;
+    ngx_http_concert_postgres_conf_t  *pcf;
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
         group = &cmcf->groups[i];
@@ -384,9 +430,8 @@ ngx_http_concert_route_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_concert_loc_conf_t *lcf = conf;
 
     ngx_str_t                     *value;
-    ngx_uint_t                     i, k, flags;
+    ngx_uint_t                     i, flags;
     ngx_http_core_loc_conf_t      *clcf;
-    ngx_http_concert_route_t      *route;
     ngx_http_concert_main_conf_t  *cmcf;
 
     if (lcf->route) {
@@ -394,20 +439,10 @@ ngx_http_concert_route_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     value = cf->args->elts;
+    lcf->index = ngx_http_concert_find_route(&value[1]);
+    lcf->route = ngx_http_concert_routes[lcf->index];
 
-    for (i = 0; ngx_http_concert_routes[i]; i++) {
-        route = ngx_http_concert_routes[i];
-
-        if (route->name.len == value[1].len
-            && ngx_strncmp(route->name.data, value[1].data, value[1].len) == 0)
-        {
-            break;
-        }
-    }
-
-    route = ngx_http_concert_routes[i];
-
-    if (route == NULL) {
+    if (lcf->route == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "there is no route \"%V\": write one of "
                            "conf/concert_routes.conf, as \"concert seats\"",
@@ -415,14 +450,11 @@ ngx_http_concert_route_directive(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
-    lcf->route = route;
-    lcf->index = i;
-
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_concert_module);
     flags = NGX_HTTP_CONCERT_NEEDS_ZONE;
 
-    for (k = 0; k < NGX_HTTP_CONCERT_MAX_ENDPOINTS; k++) {
-        flags |= route->endpoints[k].flags;
+    for (i = 0; i < NGX_HTTP_CONCERT_MAX_ENDPOINTS; i++) {
+        flags |= lcf->route->endpoints[i].flags;
     }
 
     if (flags & NGX_HTTP_CONCERT_NEEDS_POSTGRES) {
@@ -441,6 +473,28 @@ ngx_http_concert_route_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     clcf->handler = ngx_http_concert_handler;
 
     return NGX_CONF_OK;
+}
+
+
+/* the index of the route, or of the NULL that ends the table */
+
+static ngx_uint_t
+ngx_http_concert_find_route(ngx_str_t *name)
+{
+    ngx_str_t   *known;
+    ngx_uint_t   i;
+
+    for (i = 0; ngx_http_concert_routes[i]; i++) {
+        known = &ngx_http_concert_routes[i]->name;
+
+        if (known->len == name->len
+            && ngx_strncmp(known->data, name->data, name->len) == 0)
+        {
+            break;
+        }
+    }
+
+    return i;
 }
 
 
@@ -674,7 +728,6 @@ ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_concert_main_conf_t *cmcf = conf;
 
-    ngx_int_t    ttl;
     ngx_str_t   *value, s;
     ngx_uint_t   i;
 
@@ -694,19 +747,12 @@ ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     for (i = 1; i < cf->args->nelts; i++) {
 
         if (ngx_strncmp(value[i].data, "ttl=", 4) == 0) {
-            s.data = value[i].data + 4;
-            s.len = value[i].len - 4;
-
-            ttl = ngx_parse_time(&s, 0);
-
-            if (ttl == NGX_ERROR || ttl == 0) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": write a time, as ttl=10m",
-                                   &value[i]);
+            if (ngx_http_concert_queue_ttl(cf, &value[i], &cmcf->queue.ttl)
+                != NGX_OK)
+            {
                 return NGX_CONF_ERROR;
             }
 
-            cmcf->queue.ttl = (ngx_msec_t) ttl;
             continue;
         }
 
@@ -728,6 +774,29 @@ ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_queue_ttl(ngx_conf_t *cf, ngx_str_t *value, ngx_msec_t *ttl)
+{
+    ngx_int_t  ms;
+    ngx_str_t  s;
+
+    s.data = value->data + sizeof("ttl=") - 1;
+    s.len = value->len - (sizeof("ttl=") - 1);
+
+    ms = ngx_parse_time(&s, 0);
+
+    if (ms == NGX_ERROR || ms == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": write a time, as ttl=10m", value);
+        return NGX_ERROR;
+    }
+
+    *ttl = (ngx_msec_t) ms;
+
+    return NGX_OK;
 }
 
 
@@ -788,61 +857,33 @@ ngx_http_concert_redis_keys(ngx_conf_t *cf,
 }
 
 
-/* concert_charge free; */
+/* concert_charge free; concert_identity header; */
 
 static char *
-ngx_http_concert_charge_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+ngx_http_concert_word_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
 {
-    ngx_http_concert_main_conf_t *cmcf = conf;
+    ngx_str_t                      *value;
+    ngx_uint_t                     *field;
+    const ngx_http_concert_word_t  *word;
 
-    ngx_str_t  *value;
+    field = (ngx_uint_t *) ((char *) conf + cmd->offset);
+    word = cmd->post;
 
-    if (cmcf->charge != NGX_CONF_UNSET_UINT) {
+    if (*field != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
 
-    if (ngx_strcmp(value[1].data, "free") != 0) {
+    if (cf->args->nelts != 2 || ngx_strcmp(value[1].data, word->name) != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\": write \"concert_charge "
-                           "free\", which credits a charge at once",
-                           &value[1]);
+                           "invalid value \"%V\": write \"%V %s\", which %s",
+                           &value[1], &cmd->name, word->name, word->meaning);
         return NGX_CONF_ERROR;
     }
 
-    cmcf->charge = NGX_HTTP_CONCERT_CHARGE_FREE;
-
-    return NGX_CONF_OK;
-}
-
-
-/* concert_identity header; */
-
-static char *
-ngx_http_concert_identity_directive(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_concert_main_conf_t *cmcf = conf;
-
-    ngx_str_t  *value;
-
-    if (cmcf->identity != NGX_CONF_UNSET_UINT) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (cf->args->nelts != 2 || ngx_strcmp(value[1].data, "header") != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\": write \"concert_identity "
-                           "header\", which takes the caller from the userId "
-                           "header", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    cmcf->identity = NGX_HTTP_CONCERT_IDENTITY_HEADER;
+    *field = word->value;
 
     return NGX_CONF_OK;
 }

@@ -32,14 +32,7 @@ static ngx_int_t
 ngx_http_concert_charge_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
-    const char  *wrong;
-
-    wrong = ngx_http_concert_json_member(body, "amount", 1,
-                                         NGX_HTTP_CONCERT_MAX_INTEGER,
-                                         &call->id);
-
-    return wrong ? ngx_http_concert_bad_request(call, "amount", wrong)
-                 : NGX_OK;
+    return ngx_http_concert_body_integer(call, body, "amount", 1, &call->id);
 }
 
 

@@ -52,7 +52,7 @@ static ngx_int_t
 ngx_http_concert_pay_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
-    const char              *wrong;
+    ngx_int_t                rc;
     ngx_http_concert_pay_t  *pay;
 
     pay = ngx_palloc(call->pool, sizeof(ngx_http_concert_pay_t));
@@ -62,21 +62,14 @@ ngx_http_concert_pay_parse(ngx_http_request_t *r,
 
     call->data = pay;
 
-    wrong = ngx_http_concert_json_member(body, "reservationId", 1,
-                                         NGX_HTTP_CONCERT_MAX_INTEGER,
-                                         &pay->reservation_id);
-    if (wrong) {
-        return ngx_http_concert_bad_request(call, "reservationId", wrong);
+    rc = ngx_http_concert_body_integer(call, body, "reservationId", 1,
+                                       &pay->reservation_id);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    wrong = ngx_http_concert_json_member(body, "amount", 0,
-                                         NGX_HTTP_CONCERT_MAX_INTEGER,
+    return ngx_http_concert_body_integer(call, body, "amount", 0,
                                          &pay->amount);
-    if (wrong) {
-        return ngx_http_concert_bad_request(call, "amount", wrong);
-    }
-
-    return NGX_OK;
 }
 
 

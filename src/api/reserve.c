@@ -56,6 +56,7 @@ ngx_http_concert_reserve_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
     size_t                       max;
+    ngx_int_t                    rc;
     const char                  *wrong;
     ngx_http_concert_reserve_t  *reserve;
 
@@ -73,27 +74,23 @@ ngx_http_concert_reserve_parse(ngx_http_request_t *r,
 
     call->data = reserve;
 
-    wrong = ngx_http_concert_json_member(body, "concertId", 1,
-                                         NGX_HTTP_CONCERT_MAX_INTEGER,
-                                         &reserve->concert_id);
-    if (wrong) {
-        return ngx_http_concert_bad_request(call, "concertId", wrong);
+    rc = ngx_http_concert_body_integer(call, body, "concertId", 1,
+                                       &reserve->concert_id);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    wrong = ngx_http_concert_json_member(body, "scheduleId", 1,
-                                         NGX_HTTP_CONCERT_MAX_INTEGER,
-                                         &reserve->schedule_id);
-    if (wrong) {
-        return ngx_http_concert_bad_request(call, "scheduleId", wrong);
+    rc = ngx_http_concert_body_integer(call, body, "scheduleId", 1,
+                                       &reserve->schedule_id);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     wrong = ngx_http_concert_json_ids(body, "seatIdList", reserve->seats, max,
                                       &reserve->nseats);
-    if (wrong) {
-        return ngx_http_concert_bad_request(call, "seatIdList", wrong);
-    }
 
-    return NGX_OK;
+    return wrong ? ngx_http_concert_bad_request(call, "seatIdList", wrong)
+                 : NGX_OK;
 }
 
 

@@ -17,10 +17,19 @@
 #define NGX_HTTP_CONCERT_PROBE_INTERVAL  200
 #define NGX_HTTP_CONCERT_PROBE_TIMEOUT   1000
 
+/*
+ * While a lane of a batching group is busy, calls gather up to this number, or
+ * for this time (ms), before another lane takes them: small batches in many
+ * lanes cost more than they gain.
+ */
+#define NGX_HTTP_CONCERT_GATHER_CALLS    16
+#define NGX_HTTP_CONCERT_GATHER_TIME     1
+
 
 static void ngx_http_concert_group_refuse(ngx_http_concert_group_t *group,
     ngx_http_concert_call_t *call, ngx_http_concert_outcome_e outcome);
 static void ngx_http_concert_group_turn(ngx_event_t *ev);
+static void ngx_http_concert_group_gathered(ngx_event_t *ev);
 static ngx_http_concert_lane_t *ngx_http_concert_group_idle(
     ngx_http_concert_group_t *group);
 static void ngx_http_concert_group_watch(ngx_event_t *ev);
@@ -50,6 +59,12 @@ ngx_http_concert_group_init(ngx_http_concert_group_t *group,
     group->turn.handler = ngx_http_concert_group_turn;
     group->turn.data = group;
     group->turn.log = cycle->log;
+
+    group->gathered.handler = ngx_http_concert_group_gathered;
+    group->gathered.data = group;
+    group->gathered.log = cycle->log;
+    group->gathered.cancelable = 1;
+    group->gather = (group->batch > 1) ? NGX_HTTP_CONCERT_GATHER_CALLS : 0;
 
     group->watch.handler = ngx_http_concert_group_watch;
     group->watch.data = group;
@@ -159,6 +174,25 @@ ngx_http_concert_group_refuse(ngx_http_concert_group_t *group,
 static void
 ngx_http_concert_group_turn(ngx_event_t *ev)
 {
+    ngx_http_concert_group_t  *group;
+
+    group = ev->data;
+
+    if (group->nbusy && group->nwaiting < group->gather) {
+        if (!group->gathered.timer_set) {
+            ngx_add_timer(&group->gathered, NGX_HTTP_CONCERT_GATHER_TIME);
+        }
+
+        return;
+    }
+
+    ngx_http_concert_group_gathered(&group->gathered);
+}
+
+
+static void
+ngx_http_concert_group_gathered(ngx_event_t *ev)
+{
     ngx_http_concert_lane_t   *lane;
     ngx_http_concert_group_t  *group;
 
@@ -192,7 +226,7 @@ ngx_http_concert_group_idle(ngx_http_concert_group_t *group)
 }
 
 
-/* calls wait in the order of their deadlines: refuses those that are too late */
+/* calls wait in the order of their deadlines: refuses those too late */
 
 static void
 ngx_http_concert_group_watch(ngx_event_t *ev)
@@ -332,6 +366,7 @@ ngx_http_concert_lane_post(ngx_http_concert_lane_t *lane)
     ngx_uint_t  i;
 
     lane->busy = 1;
+    lane->group->nbusy++;
     lane->away = 0;
     lane->started = ngx_current_msec;
 
@@ -420,6 +455,7 @@ ngx_http_concert_lane_done(ngx_event_t *ev)
 
     lane->busy = 0;
     lane->ncalls = 0;
+    group->nbusy--;
 
     ngx_http_concert_group_down(group, lane->away);
 

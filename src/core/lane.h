@@ -45,7 +45,7 @@ typedef struct {
 struct ngx_http_concert_lane_s {
     ngx_http_concert_group_t        *group;
     ngx_thread_task_t               *task;
-    ngx_event_t                      watch;      /* loop: answers at deadlines */
+    ngx_event_t                      watch;      /* loop: at deadlines */
     ngx_msec_t                       started;    /* loop */
     unsigned                         busy:1;     /* loop */
 
@@ -73,7 +73,10 @@ struct ngx_http_concert_group_s {
     ngx_http_concert_lane_stats_t   *stats;
     ngx_queue_t                      waiting;
     ngx_uint_t                       nwaiting;
+    ngx_uint_t                       nbusy;      /* lanes */
+    ngx_uint_t                       gather;     /* calls */
     ngx_event_t                      turn;       /* posted */
+    ngx_event_t                      gathered;   /* calls waited long enough */
     ngx_event_t                      watch;      /* of waiting calls */
     ngx_event_t                      probe;      /* while the store is away */
     unsigned                         down:1;

@@ -19,6 +19,8 @@ typedef struct {
 
 static const ngx_http_concert_problem_t *ngx_http_concert_problem(
     const u_char *name, size_t len);
+static ngx_int_t ngx_http_concert_output(ngx_http_request_t *r,
+    ngx_str_t *body);
 static ngx_int_t ngx_http_concert_problem_body(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply,
     const ngx_http_concert_problem_t *problem, ngx_str_t *body);
@@ -173,11 +175,8 @@ ngx_int_t
 ngx_http_concert_send(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply)
 {
-    ngx_int_t                          rc;
-    ngx_buf_t                         *b;
     ngx_str_t                          body, *type;
     ngx_uint_t                         status;
-    ngx_chain_t                        out;
     const ngx_http_concert_problem_t  *problem;
 
     if (reply->code) {
@@ -212,9 +211,20 @@ ngx_http_concert_send(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    return ngx_http_concert_output(r, &body);
+}
+
+
+static ngx_int_t
+ngx_http_concert_output(ngx_http_request_t *r, ngx_str_t *body)
+{
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
     rc = ngx_http_send_header(r);
 
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only || body.len == 0) {
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only || body->len == 0) {
         return rc;
     }
 
@@ -223,8 +233,8 @@ ngx_http_concert_send(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    b->pos = body.data;
-    b->last = body.data + body.len;
+    b->pos = body->data;
+    b->last = body->data + body->len;
     b->memory = 1;
     b->last_buf = (r == r->main);
     b->last_in_chain = 1;

@@ -414,7 +414,6 @@ ngx_http_concert_parse_body(ngx_http_request_t *r,
     int64_t                             user_id;
     ngx_int_t                           rc;
     ngx_str_t                           body;
-    const char                         *wrong;
     ngx_http_concert_ctx_t             *ctx;
     const ngx_http_concert_endpoint_t  *endpoint;
 
@@ -448,12 +447,11 @@ ngx_http_concert_parse_body(ngx_http_request_t *r,
     rc = NGX_OK;
 
     if (endpoint->flags & NGX_HTTP_CONCERT_BODY_USER) {
-        wrong = ngx_http_concert_json_member(json, "userId", 1,
-                                             NGX_HTTP_CONCERT_MAX_INTEGER,
-                                             &user_id);
+        rc = ngx_http_concert_body_integer(call, json, "userId", 1, &user_id);
 
-        rc = wrong ? ngx_http_concert_bad_request(call, "userId", wrong)
-                   : ngx_http_concert_same_user(call, user_id);
+        if (rc == NGX_OK) {
+            rc = ngx_http_concert_same_user(call, user_id);
+        }
     }
 
     if (rc == NGX_OK && endpoint->parse) {
@@ -540,6 +538,19 @@ ngx_http_concert_bad_request(ngx_http_concert_call_t *call,
     extra->len = p - extra->data;
 
     return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_concert_body_integer(ngx_http_concert_call_t *call, json_t *body,
+    const char *name, int64_t min, int64_t *value)
+{
+    const char  *wrong;
+
+    wrong = ngx_http_concert_json_member(body, name, min,
+                                         NGX_HTTP_CONCERT_MAX_INTEGER, value);
+
+    return wrong ? ngx_http_concert_bad_request(call, name, wrong) : NGX_OK;
 }
 
 

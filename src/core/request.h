@@ -28,7 +28,7 @@
 #define NGX_HTTP_CONCERT_ID_IS_USER      0x0008  /* and is the caller's */
 #define NGX_HTTP_CONCERT_CALLER          0x0010  /* must say who asks */
 #define NGX_HTTP_CONCERT_BODY            0x0020  /* has a JSON body */
-#define NGX_HTTP_CONCERT_BODY_USER       0x0040  /* whose userId is the caller */
+#define NGX_HTTP_CONCERT_BODY_USER       0x0040  /* with the caller's userId */
 #define NGX_HTTP_CONCERT_ACTIVE          0x0080  /* needs an active token */
 
 
@@ -144,6 +144,10 @@ ngx_uint_t ngx_http_concert_user_header(ngx_http_request_t *r,
 /* for parse(): a 400 that names the field and says what is wrong with it */
 ngx_int_t ngx_http_concert_bad_request(ngx_http_concert_call_t *call,
     const char *field, const char *wrong);
+
+/* for parse(): reads a member of the body that is an integer of at least min */
+ngx_int_t ngx_http_concert_body_integer(ngx_http_concert_call_t *call,
+    json_t *body, const char *name, int64_t min, int64_t *value);
 
 /*
  * For parse(): reads an integer of the query.  It is given once or, where

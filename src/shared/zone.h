@@ -73,8 +73,8 @@ extern const ngx_uint_t
 
 
 /*
- * The zone's init callback.  shm_zone->data receives the ngx_http_concert_zone_t;
- * on a reload the old one is taken as it is, since old workers still use it.
+ * The zone's init callback: shm_zone->data becomes the ngx_http_concert_zone_t.
+ * On a reload the old one is taken as it is, since old workers still use it.
  */
 ngx_int_t ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 

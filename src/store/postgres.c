@@ -100,6 +100,8 @@ static ngx_int_t ngx_http_concert_pg_poll_connect(PGconn *conn,
 static ngx_int_t ngx_http_concert_pg_wait(PGconn *conn, short events,
     ngx_msec_t deadline);
 static ngx_int_t ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch);
+static ngx_int_t ngx_http_concert_pg_read_setup(
+    ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_check_schema(
     ngx_http_concert_lane_t *lane, PGresult *res);
 static void ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch);
@@ -130,6 +132,7 @@ static ngx_int_t ngx_http_concert_pg_failed(
 static void ngx_http_concert_pg_split(ngx_http_concert_pg_batch_t *batch);
 static void ngx_http_concert_pg_finish(ngx_http_concert_pg_batch_t *batch);
 static void ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit);
+static size_t ngx_http_concert_pg_line(const char *message);
 static void ngx_http_concert_pg_disconnect(ngx_http_concert_pg_t *pg);
 static void ngx_http_concert_pg_close(ngx_http_concert_lane_t *lane);
 static int64_t ngx_http_concert_pg_integer(
@@ -323,8 +326,9 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
         || ngx_http_concert_pg_poll_connect(conn, deadline) != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: cannot connect to PostgreSQL: %s",
-                      conn ? PQerrorMessage(conn) : "no memory");
+                      "concert: cannot connect to PostgreSQL: %*s",
+                      ngx_http_concert_pg_line(PQerrorMessage(conn)),
+                      PQerrorMessage(conn));
         PQfinish(conn);
         return NGX_ERROR;
     }
@@ -414,9 +418,6 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
 {
     char                               sql[NGX_HTTP_CONCERT_PG_MAX_SQL];
     PGconn                            *conn;
-    PGresult                          *res;
-    ngx_int_t                          rc;
-    ngx_msec_t                         deadline;
     ngx_http_concert_postgres_conf_t  *pcf;
 
     conn = batch->pg->conn;
@@ -438,8 +439,25 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
         return NGX_ERROR;
     }
 
+    if (ngx_http_concert_pg_read_setup(batch) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return PQenterPipelineMode(conn) ? NGX_OK : NGX_ERROR;
+}
+
+
+/* NGX_OK: the last of the answers was the right schema */
+
+static ngx_int_t
+ngx_http_concert_pg_read_setup(ngx_http_concert_pg_batch_t *batch)
+{
+    PGconn    *conn;
+    PGresult  *res;
+    ngx_int_t  rc;
+
+    conn = batch->pg->conn;
     rc = NGX_ERROR;
-    deadline = batch->lane->deadline;
 
     for ( ;; ) {
         if (PQflush(conn) < 0) {
@@ -447,7 +465,8 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
         }
 
         if (PQisBusy(conn)) {
-            if (ngx_http_concert_pg_wait(conn, POLLIN, deadline) != NGX_OK
+            if (ngx_http_concert_pg_wait(conn, POLLIN, batch->lane->deadline)
+                != NGX_OK
                 || !PQconsumeInput(conn))
             {
                 return NGX_ERROR;
@@ -458,7 +477,7 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
 
         res = PQgetResult(conn);
         if (res == NULL) {
-            break;
+            return rc;
         }
 
         if (PQresultStatus(res) != PGRES_COMMAND_OK) {
@@ -467,12 +486,6 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
 
         PQclear(res);
     }
-
-    if (rc == NGX_OK && !PQenterPipelineMode(conn)) {
-        return NGX_ERROR;
-    }
-
-    return rc;
 }
 
 
@@ -496,9 +509,9 @@ ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                   "concert: the database has schema version %s and this "
                   "module needs %d: apply conf/schema with "
-                  "conf/stack/migrate \"<conninfo>\"%s%s",
+                  "conf/stack/migrate \"<conninfo>\" %*s",
                   version, NGX_HTTP_CONCERT_SCHEMA_VERSION,
-                  PQresultErrorMessage(res)[0] ? ": " : "",
+                  ngx_http_concert_pg_line(PQresultErrorMessage(res)),
                   PQresultErrorMessage(res));
 
     return NGX_ERROR;
@@ -551,8 +564,9 @@ ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch)
     }
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: lost the connection to PostgreSQL: %s%s",
-                  batch->timed_out ? "no answer in time " : "",
+                  "concert: lost the connection to PostgreSQL: %s%*s",
+                  batch->timed_out ? "no answer in time" : "",
+                  ngx_http_concert_pg_line(PQerrorMessage(batch->pg->conn)),
                   PQerrorMessage(batch->pg->conn));
 
     for (i = 0; i < batch->nunits; i++) {
@@ -1002,8 +1016,9 @@ ngx_http_concert_pg_failed(ngx_http_concert_pg_batch_t *batch,
 
     ngx_log_error(level, ngx_cycle->log, 0,
                   "concert: PostgreSQL cannot run \"%s\" for %ui request%s"
-                  "%s: %s", unit->calls[0]->op->name, unit->ncalls,
+                  "%s: %*s", unit->calls[0]->op->name, unit->ncalls,
                   unit->ncalls == 1 ? "" : "s", again ? ", repeating" : "",
+                  ngx_http_concert_pg_line(PQresultErrorMessage(res)),
                   PQresultErrorMessage(res));
 
     ngx_http_concert_pg_ended(batch, NGX_HTTP_CONCERT_UNIT_NEW);
@@ -1110,6 +1125,15 @@ ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit)
 
     PQclear(unit->res);
     unit->res = NULL;
+}
+
+
+/* libpq's messages end with a line feed and may have more lines */
+
+static size_t
+ngx_http_concert_pg_line(const char *message)
+{
+    return strcspn(message, "\n");
 }
 
 

@@ -29,7 +29,7 @@ typedef struct {
 extern const ngx_http_concert_store_t  ngx_http_concert_postgres;
 
 
-/* start: what is wrong with a conninfo string, in memory of the pool, or NULL */
+/* start: what is wrong with a conninfo string, in the pool's memory, or NULL */
 char *ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool);
 
 
