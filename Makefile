@@ -1,0 +1,208 @@
+# Everything a developer types. A variable may follow any of it, as in
+# `make start PORT=9000 VAR=var-2`; conf/stack/stack says which there are.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DELETE_ON_ERROR:
+
+ifneq ($(words $(CURDIR)),1)
+$(error nginx cannot be built under a path with spaces: $(CURDIR))
+endif
+
+export PORT VAR WORKERS HOLD CAPACITY TTL SEATS SAN TEST_PORT TEST_VERBOSE
+
+BUILD   := $(CURDIR)/build
+JOBS    := $(shell nproc)
+STACK   := conf/stack/stack
+INSTALL := conf/stack/install
+
+HEADERS := /usr/share/nginx/src
+MODULE  := $(BUILD)/ngx_http_concert_module.so
+STATIC  := $(BUILD)/static/nginx
+SANITIZED := $(BUILD)/san/nginx
+SOURCES := config $(wildcard *.c) \
+           $(shell find src -name '*.[ch]' 2>/dev/null | LC_ALL=C sort)
+
+# what `make build` makes, and the stack and the tests run
+ifeq ($(SAN),1)
+PROGRAM := $(SANITIZED)
+else
+PROGRAM := $(MODULE)
+endif
+
+# Debian's own flags, asked for when they are needed: on a bare machine
+# dpkg-buildflags comes with `make deps`. unused-parameter: nginx's handlers
+# have their type's parameters.
+WARNINGS := -Wall -Wextra -Werror -Wno-unused-parameter
+CC_OPT = $$(dpkg-buildflags --get CFLAGS) $$(dpkg-buildflags --get CPPFLAGS) \
+         -fPIC $(WARNINGS)
+LD_OPT = $$(dpkg-buildflags --get LDFLAGS) -Wl,-z,now -fPIC
+
+# a static nginx: with what the service can meet in production, and no more
+STATIC_FLAGS := --with-threads --with-compat --with-pcre-jit \
+    --with-http_ssl_module --with-http_v2_module --with-http_realip_module \
+    --with-http_stub_status_module --with-http_auth_request_module
+
+# nginx passes null pointers with no length, and on x86 reads unaligned numbers
+SAN_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,undefined \
+    -fno-sanitize-recover=undefined -fno-sanitize=nonnull-attribute \
+    -DNGX_HAVE_NONALIGNED=0 -DNGX_DEBUG_PALLOC=1 $(WARNINGS)
+
+comma := ,
+
+.PHONY: help deps deps-test build build-static unit run start stop status \
+        migrate demo reset psql test loadtest bench clean distclean FORCE
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
+	@echo
+	@$(STACK) help | sed -n '/^settings/,$$p'
+
+
+# --- building --------------------------------------------------------------
+
+build: deps ## the module, build/ngx_http_concert_module.so (SAN=1: build/san/nginx)
+	@$(MAKE) $(PROGRAM)
+
+build-static: deps ## an nginx with the module inside, build/static/nginx
+	@$(MAKE) $(STATIC)
+
+deps:
+	@$(INSTALL) run
+
+deps-test:
+	@$(INSTALL) test
+
+
+# What makes it necessary to configure again. `config` builds the Lua scripts
+# in; the time stamp of build/inputs changes when a file is added or removed,
+# or nginx is another.
+CONFIG := config Makefile $(wildcard conf/queue/*.lua) $(BUILD)/inputs
+
+$(BUILD)/inputs: FORCE
+	@mkdir -p $(@D)
+	@{ printf '%s\n' $(SOURCES); dpkg-query -W nginx-dev; } >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BUILD)/nginx/objs/Makefile: $(CONFIG)
+	@echo "configuring the module for $$(/usr/sbin/nginx -v 2>&1 | cut -d: -f2)"
+	@rm -rf $(BUILD)/nginx && cp -r $(HEADERS) $(BUILD)/nginx
+	@cd $(BUILD)/nginx && . ./conf_flags && \
+	{ ./configure "$${NGX_CONF_FLAGS[@]}" --add-dynamic-module=$(CURDIR) \
+	      --with-cc-opt="$(CC_OPT)" --with-ld-opt="$(LD_OPT)" \
+	      >configure.log 2>&1 || { tail -n 20 configure.log >&2; exit 1; }; }
+
+# objs/Makefile knows the headers that `config` lists; this knows them all
+$(MODULE): $(BUILD)/nginx/objs/Makefile $(SOURCES)
+	@echo "building $(notdir $@)"
+	$(if $(filter %.h,$?),@rm -f $(BUILD)/nginx/objs/addon/*/*.o)
+	@$(MAKE) -C $(BUILD)/nginx -f objs/Makefile -j$(JOBS) -s modules
+	@cp $(BUILD)/nginx/objs/$(@F) $@.new && mv $@.new $@
+
+
+$(BUILD)/nginx-source/configure:
+	@mkdir -p $(BUILD)
+	@conf/stack/nginx-source $(BUILD)/nginx-source
+
+# assemble DIRECTORY, C flags, linker flags, configure flags
+define assemble
+	@echo "configuring a static nginx in build/$(notdir $(1))"
+	@rm -rf $(1)/source && mkdir -p $(1)
+	@cp -r $(BUILD)/nginx-source $(1)/source
+	@cd $(1)/source && . $(HEADERS)/conf_flags && \
+	{ ./configure $$(printf '%s\n' "$${NGX_CONF_FLAGS[@]}" | grep -e -path= -e --prefix=) \
+	      $(STATIC_FLAGS) $(4) --add-module=$(CURDIR) \
+	      --with-cc-opt="$(2)" --with-ld-opt="$(3)" \
+	      >configure.log 2>&1 || { tail -n 20 configure.log >&2; exit 1; }; }
+endef
+
+# compile TARGET
+define compile
+	@echo "building $(patsubst $(CURDIR)/%,%,$(1))"
+	$(if $(filter %.h,$?),@rm -f $(dir $(1))source/objs/addon/*/*.o)
+	@$(MAKE) -C $(dir $(1))source -f objs/Makefile -j$(JOBS) -s binary
+	@cp $(dir $(1))source/objs/nginx $(1).new && mv $(1).new $(1)
+endef
+
+$(BUILD)/static/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
+	$(call assemble,$(BUILD)/static,$(CC_OPT),$(LD_OPT),)
+
+$(BUILD)/san/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
+	$(call assemble,$(BUILD)/san,$(SAN_FLAGS),-fsanitize=address$(comma)undefined,--with-debug)
+
+$(STATIC): $(BUILD)/static/source/objs/Makefile $(SOURCES)
+	$(call compile,$@)
+
+$(SANITIZED): $(BUILD)/san/source/objs/Makefile $(SOURCES)
+	$(call compile,$@)
+
+
+# --- running ---------------------------------------------------------------
+
+run: build ## start everything on PORT, say what to try, stop on Ctrl-C
+	@$(STACK) run
+
+start: build ## the same in the background; returns when it is ready
+	@$(STACK) start
+
+stop: ## stop what `start` started
+	@$(STACK) stop
+
+status: ## what runs
+	@$(STACK) status
+
+migrate: ## bring the schema up to date
+	@$(STACK) migrate
+
+demo: ## load the demo data, unless there is a database already
+	@$(STACK) demo
+
+reset: ## put the demo data back as it was, and empty the queue
+	@$(STACK) reset
+
+psql: ## open psql on the database
+	@$(STACK) psql
+
+
+# --- testing ---------------------------------------------------------------
+
+# A unit test is one program with what it tests included in it (t/unit/*.c).
+UNIT := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/*.c))
+
+unit: $(UNIT)
+	@:
+
+$(BUILD)/unit/%: t/unit/%.c
+	@mkdir -p $(BUILD)/unit $(BUILD)/unit-deps
+	@echo "building $(patsubst $(CURDIR)/%,%,$@)"
+	@$(CC) -std=gnu11 -O1 -g $(WARNINGS) -fsanitize=address,undefined \
+	    -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+	    -Isrc/core -Isrc/shared -Isrc -MMD -MF $(BUILD)/unit-deps/$*.d \
+	    -o $@ $< -lcmocka -ljansson -lm -lpthread
+
+-include $(wildcard $(BUILD)/unit-deps/*.d)
+
+test: deps deps-test ## all tests (SAN=1: with sanitizers; TESTS=t/x.t: only these)
+	@$(MAKE) $(PROGRAM) unit
+	@CMOCKA_MESSAGE_OUTPUT=TAP conf/stack/suite $(TESTS)
+
+loadtest: build ## k6 on the demo data, with the proof in SQL afterwards
+	@$(INSTALL) loadtest
+	@K6=$(BUILD)/bin/k6 $(STACK) exec loadtest/run $(ARGS)
+
+bench: build ## single routes against the limits of their servers
+	@$(INSTALL) test
+	@$(STACK) exec loadtest/bench $(ARGS)
+
+
+# --- cleaning --------------------------------------------------------------
+
+clean: ## remove what was built and the tests' stack (k6 is kept)
+	@VAR=build/test-var $(STACK) remove
+	@find build -mindepth 1 -maxdepth 1 ! -name bin -exec rm -rf {} + 2>/dev/null || :
+
+distclean: ## remove everything, the stack in VAR too
+	@$(STACK) remove
+	@VAR=build/test-var $(STACK) remove
+	@rm -rf build

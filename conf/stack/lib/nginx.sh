@@ -1,0 +1,142 @@
+# shellcheck shell=bash
+# The stack's nginx.
+
+
+find_nginx() {
+    module=$repo/build/ngx_http_concert_module.so
+    binary=/usr/sbin/nginx
+
+    if [[ -n $SAN ]]; then
+        binary=$repo/build/san/nginx
+        module=
+    fi
+
+    [[ -x $binary && ( -z $module || -r $module ) ]] \
+        || die "not built: make build${SAN:+ SAN=1}"
+}
+
+
+nginx_configure() {
+    local text load='' user='' workers=$WORKERS files connections
+
+    [[ $workers != auto ]] || workers=$(nproc)
+    [[ -z $module ]] || load="load_module           $module;"
+    [[ -z $worker_user ]] || user="user                  $worker_user;"
+
+    files=$(ulimit -Hn)
+    if [[ $files == unlimited ]] || (( files > 65536 )); then
+        files=65536
+    fi
+    connections=$(( files / 4 ))
+
+    text=$(<"$repo/conf/stack/nginx.conf.in")
+    text=${text//@LOAD_MODULE@/"$load"}
+    text=${text//@USER@/"$user"}
+    text=${text//@WORKERS@/"$workers"}
+    text=${text//@FILES@/"$files"}
+    text=${text//@CONNECTIONS@/"$connections"}
+    text=${text//@NGINX@/"$nginx"}
+    text=${text//@REPO@/"$repo"}
+    text=${text//@PORT@/"$PORT"}
+    text=${text//@CONCERT_PG@/"$conninfo"}
+    text=${text//@REDIS_SOCKET@/"$redis_socket"}
+    text=${text//@CAPACITY@/"$CAPACITY"}
+    text=${text//@TTL@/"$TTL"}
+    text=${text//@HOLD@/"$HOLD"}
+    printf '%s\n' "$text" >"$nginx/nginx.conf"
+}
+
+
+# Workers whose master was killed live on, and hold the port.
+end_orphans() {
+    local pid
+
+    for pid in $(pgrep -x nginx || :); do
+        if [[ -n $(find "/proc/$pid/fd" -lname "$nginx/logs/*" -print -quit \
+                   2>/dev/null) ]]
+        then
+            end "an abandoned nginx worker" "$pid" TERM
+        fi
+    done
+}
+
+
+is_listening() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+is_ready() {
+    curl -fs --noproxy '*' -m 2 -o /dev/null "http://127.0.0.1:$PORT/readyz"
+}
+
+
+nginx_call() (
+    # shellcheck source=/dev/null
+    . "$dir/env"        # the sanitizers' options
+    exec "$binary" -p "$nginx" -e "$nginx/logs/error.log" \
+         -c "$nginx/nginx.conf" "$@"
+)
+
+
+check_port() {
+    end_orphans
+    ! is_listening "$PORT" \
+        || die "port $PORT is taken by another program; choose a free one," \
+               "as in PORT=$(( PORT < 65535 ? PORT + 1 : 8080 ))"
+}
+
+
+nginx_start() {
+    nginx_configure
+    nginx_call -t -q || die "nginx refuses $nginx/nginx.conf"
+    nginx_call </dev/null 9>&- || die "nginx does not start"
+    wait_ready
+}
+
+
+# nginx writes its pid file only after it went to the background.
+wait_ready() {
+    local started=$SECONDS
+
+    until is_ready; do
+        if (( SECONDS - started >= READY_TIMEOUT )); then
+            not_ready "not ready after $READY_TIMEOUT s: $(
+                curl -s --noproxy '*' -m 2 "http://127.0.0.1:$PORT/readyz")"
+        elif (( SECONDS - started >= 3 )) && ! nginx_pid >/dev/null; then
+            not_ready "nginx has ended"
+        fi
+        sleep 0.1
+    done
+}
+
+# Every worker has connections of its own, and meets their loss by itself: a
+# second of nothing but success says that they all work.
+wait_settled() {
+    local successes=0
+
+    wait_ready
+
+    while (( successes < 20 )); do
+        if is_ready; then
+            successes=$(( successes + 1 ))
+        else
+            successes=0
+            wait_ready
+        fi
+        sleep 0.05
+    done
+}
+
+not_ready() {
+    tail -n 20 "$nginx/logs/error.log" >&2
+    die "$1"
+}
+
+
+nginx_stop() {
+    local pid
+
+    if pid=$(nginx_pid); then
+        end nginx "$pid" TERM
+    fi
+
+    end_orphans
+}
