@@ -80,7 +80,8 @@ ngx_http_concert_readyz_read(ngx_http_concert_call_t *call,
 static void
 ngx_http_concert_readyz_postgres(ngx_http_concert_call_t *call)
 {
-    call->id = (call->outcome == NGX_HTTP_CONCERT_OK);
+    call->id = (call->outcome == NGX_HTTP_CONCERT_OK
+                && !ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_WRITE].down);
 
     ngx_http_concert_call_step(call, &ngx_http_concert_ready_redis,
                                ngx_http_concert_readyz_read);

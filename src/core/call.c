@@ -5,7 +5,11 @@
 
 #define NGX_HTTP_CONCERT_CALL_POOL_SIZE  1024
 
+/* pools kept for the next calls: making one anew costs more than the rest */
+#define NGX_HTTP_CONCERT_IDLE_POOLS      256
 
+
+static ngx_pool_t *ngx_http_concert_call_pool(void);
 static ngx_str_t *ngx_http_concert_call_param(ngx_http_concert_call_t *call);
 static void *ngx_http_concert_call_alloc(void *data, size_t size);
 
@@ -15,15 +19,17 @@ static uint64_t  ngx_http_concert_operation_prefix;
 static uint64_t  ngx_http_concert_operation_count;
 
 
+static ngx_pool_t  *ngx_http_concert_idle_pools[NGX_HTTP_CONCERT_IDLE_POOLS];
+static ngx_uint_t   ngx_http_concert_nidle_pools;
+
+
 ngx_http_concert_call_t *
 ngx_http_concert_call_create(void)
 {
     ngx_pool_t               *pool;
     ngx_http_concert_call_t  *call;
 
-    /* the cycle's log: a connection's would be gone before the call is */
-
-    pool = ngx_create_pool(NGX_HTTP_CONCERT_CALL_POOL_SIZE, ngx_cycle->log);
+    pool = ngx_http_concert_call_pool();
     if (pool == NULL) {
         return NULL;
     }
@@ -40,10 +46,37 @@ ngx_http_concert_call_create(void)
 }
 
 
+static ngx_pool_t *
+ngx_http_concert_call_pool(void)
+{
+    if (ngx_http_concert_nidle_pools) {
+        return ngx_http_concert_idle_pools[--ngx_http_concert_nidle_pools];
+    }
+
+    /* the cycle's log: a connection's would be gone before the call is */
+
+    return ngx_create_pool(NGX_HTTP_CONCERT_CALL_POOL_SIZE, ngx_cycle->log);
+}
+
+
 void
 ngx_http_concert_call_destroy(ngx_http_concert_call_t *call)
 {
-    ngx_destroy_pool(call->pool);
+    ngx_pool_t  *pool;
+
+    pool = call->pool;
+
+    /* one that grew is given back to the system */
+
+    if (ngx_http_concert_nidle_pools == NGX_HTTP_CONCERT_IDLE_POOLS
+        || pool->d.next)
+    {
+        ngx_destroy_pool(pool);
+        return;
+    }
+
+    ngx_reset_pool(pool);
+    ngx_http_concert_idle_pools[ngx_http_concert_nidle_pools++] = pool;
 }
 
 

@@ -8,6 +8,10 @@
 
 #define NGX_HTTP_CONCERT_INTEGER_LEN  (sizeof("-9223372036854775808") - 1)
 
+/* ISO 8601 has years of four digits; ms since the epoch */
+#define NGX_HTTP_CONCERT_YEAR_0000    INT64_C(-62167219200000)
+#define NGX_HTTP_CONCERT_YEAR_10000   INT64_C(253402300800000)
+
 
 static int ngx_http_concert_json_reserve(ngx_http_concert_json_t *json,
     size_t size);
@@ -150,13 +154,15 @@ ngx_http_concert_json_time(ngx_http_concert_json_t *json, int64_t ms)
     int64_t    rest;
     struct tm  tm;
 
-    rest = (ms % 1000 + 1000) % 1000;
-    sec = (time_t) ((ms - rest) / 1000);
-
-    if (gmtime_r(&sec, &tm) == NULL) {
+    if (ms < NGX_HTTP_CONCERT_YEAR_0000 || ms >= NGX_HTTP_CONCERT_YEAR_10000) {
         ngx_http_concert_json_text(json, "null");
         return;
     }
+
+    rest = (ms % 1000 + 1000) % 1000;
+    sec = (time_t) ((ms - rest) / 1000);
+
+    (void) gmtime_r(&sec, &tm);
 
     n = snprintf(text, sizeof(text),
                  "\"%04d-%02d-%02dT%02d:%02d:%02d.%03d+00:00\"",

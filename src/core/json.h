@@ -51,7 +51,10 @@ void ngx_http_concert_json_integer(ngx_http_concert_json_t *json, int64_t n);
 void ngx_http_concert_json_string(ngx_http_concert_json_t *json,
     const void *p, size_t len);
 
-/* a quoted ISO 8601 time in UTC with milliseconds, from ms since the epoch */
+/*
+ * A quoted ISO 8601 time in UTC with milliseconds, from ms since the epoch;
+ * null outside of the years 0 to 9999.
+ */
 void ngx_http_concert_json_time(ngx_http_concert_json_t *json, int64_t ms);
 
 
