@@ -163,7 +163,7 @@ create index seats_free on concert.seats (schedule_id, seat_id)
 -- must own (below), reference the schedule already.
 
 create table concert.payments (
-    payment_id      bigint generated always as identity primary key,
+    payment_id      bigint generated always as identity,
     operation       uuid not null unique,
     reservation_id  bigint not null,
     user_id         bigint not null,
@@ -172,6 +172,7 @@ create table concert.payments (
     status          text not null check (status in ('PAID')),
     transfer_id     bigint references concert.transfers,
     created_at      timestamptz not null default now(),
+    primary key (payment_id, reservation_id),
     check (status <> 'PAID' or amount = 0 or transfer_id is not null)
 );
 
@@ -188,8 +189,9 @@ create table concert.reservations (
     status          text not null
                     check (status in ('HELD', 'PAYING', 'PAID', 'EXPIRED', 'CANCELLED')),
     hold_until      timestamptz not null check (isfinite(hold_until)),
-    payment_id      bigint references concert.payments,
+    payment_id      bigint,
     created_at      timestamptz not null default now(),
+    foreign key (payment_id, reservation_id) references concert.payments,
     check (status <> 'PAID' or payment_id is not null)
 ) with (fillfactor = 80);
 
@@ -234,8 +236,8 @@ create constraint trigger reservation_has_its_seats
     for each row when (new.status in ('HELD', 'PAYING', 'PAID'))
     execute function concert.check_reservation();
 
--- At commit, a seat has left a hold that runs, or a sale, only because that
--- reservation is over.
+-- At commit, a seat has left a hold that runs, or a sale, or has less time in
+-- it, only because that reservation is over.
 
 create function concert.check_seat_left() returns trigger
 language plpgsql as $$
@@ -259,7 +261,8 @@ create constraint trigger seat_stays_with_its_reservation
     deferrable initially deferred
     for each row when (old.reservation_id is not null
                        and old.hold_until > clock_timestamp()
-                       and new.reservation_id is distinct from old.reservation_id)
+                       and (new.reservation_id is distinct from old.reservation_id
+                            or new.hold_until < old.hold_until))
     execute function concert.check_seat_left();
 
 create trigger seats_stay

@@ -11,6 +11,15 @@
 #define NGX_HTTP_CONCERT_VERSION  "0.1.0"
 
 
+typedef struct {
+    const char  *name;
+    const char  *type;
+    const char  *help;
+    size_t       offset;     /* in ngx_http_concert_lane_stats_t */
+    unsigned     ms;         /* to be told in seconds */
+} ngx_http_concert_lane_stat_t;
+
+
 static ngx_int_t ngx_http_concert_metrics_start(
     ngx_http_concert_call_t *call);
 static void ngx_http_concert_metrics_requests(ngx_http_concert_json_t *out,
@@ -20,6 +29,9 @@ static void ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
     const ngx_http_concert_latency_t *latency);
 static void ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_metrics_stat(ngx_http_concert_json_t *out,
+    const ngx_http_concert_lane_stat_t *stat, const ngx_str_t *group,
+    const ngx_http_concert_lane_stats_t *stats);
 static void ngx_http_concert_metrics_batches(ngx_http_concert_json_t *out,
     const ngx_str_t *group, const ngx_http_concert_lane_stats_t *stats);
 static void ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
@@ -35,6 +47,35 @@ static uint64_t ngx_http_concert_latency_count(
     const ngx_http_concert_latency_t *latency);
 static uint64_t ngx_http_concert_slots_sum(ngx_http_concert_zone_t *zone,
     size_t offset);
+
+
+static const ngx_http_concert_lane_stat_t  ngx_http_concert_lane_stats[] = {
+
+    { "concert_lane_waiting_calls", "gauge", "Calls that wait for a lane.",
+      offsetof(ngx_http_concert_lane_stats_t, waiting), 0 },
+
+    { "concert_lanes_busy", "gauge", "Lanes that work.",
+      offsetof(ngx_http_concert_lane_stats_t, busy), 0 },
+
+    { "concert_lane_down", "gauge", "Workers to whom the store is away.",
+      offsetof(ngx_http_concert_lane_stats_t, down), 0 },
+
+    { "concert_lane_calls_total", "counter", "Calls that were sent.",
+      offsetof(ngx_http_concert_lane_stats_t, calls), 0 },
+
+    { "concert_lane_failed_calls_total", "counter",
+      "Calls that were sent and got no result.",
+      offsetof(ngx_http_concert_lane_stats_t, failed), 0 },
+
+    { "concert_lane_refused_calls_total", "counter",
+      "Calls that were never sent.",
+      offsetof(ngx_http_concert_lane_stats_t, refused), 0 },
+
+    { "concert_lane_busy_seconds_total", "counter", "Time that lanes worked.",
+      offsetof(ngx_http_concert_lane_stats_t, busy_ms), 1 },
+
+    { NULL, NULL, NULL, 0, 0 }
+};
 
 
 ngx_http_concert_route_t  ngx_http_concert_metrics_route = {
@@ -137,35 +178,72 @@ ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
 }
 
 
+/* the lines of a metric stand together, as the format wants it */
+
 static void
 ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone)
 {
-    ngx_str_t                      *name;
-    ngx_uint_t                      i;
-    ngx_http_concert_lane_stats_t   stats;
+    ngx_uint_t                           i;
+    ngx_http_concert_group_t            *group;
+    const ngx_http_concert_lane_stat_t  *stat;
+    ngx_http_concert_lane_stats_t        stats[NGX_HTTP_CONCERT_GROUPS];
+
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_lanes Lanes of a worker.\n"
+        "# TYPE concert_lanes gauge\n");
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-        name = &ngx_http_concert_conf->groups[i].name;
-        ngx_http_concert_zone_lanes(zone, i, &stats);
+        group = &ngx_http_concert_conf->groups[i];
+        ngx_http_concert_zone_lanes(zone, i, &stats[i]);
 
-        ngx_http_concert_metrics_print(out,
-            "concert_lane_waiting_calls{group=\"%V\"} %uA\n"
-            "concert_lanes{group=\"%V\"} %ui\n"
-            "concert_lanes_busy{group=\"%V\"} %uA\n"
-            "concert_lane_down{group=\"%V\"} %uA\n"
-            "concert_lane_calls_total{group=\"%V\"} %uA\n"
-            "concert_lane_failed_calls_total{group=\"%V\"} %uA\n"
-            "concert_lane_refused_calls_total{group=\"%V\"} %uA\n"
-            "concert_lane_busy_seconds_total{group=\"%V\"} %uA.%03uA\n",
-            name, stats.waiting,
-            name, ngx_http_concert_conf->groups[i].nlanes,
-            name, stats.busy, name, stats.down, name, stats.calls,
-            name, stats.failed, name, stats.refused,
-            name, stats.busy_ms / 1000, stats.busy_ms % 1000);
-
-        ngx_http_concert_metrics_batches(out, name, &stats);
+        ngx_http_concert_metrics_print(out, "concert_lanes{group=\"%V\"} %ui\n",
+                                       &group->name, group->nlanes);
     }
+
+    for (stat = ngx_http_concert_lane_stats; stat->name; stat++) {
+        ngx_http_concert_metrics_print(out, "# HELP %s %s\n# TYPE %s %s\n",
+                                       stat->name, stat->help, stat->name,
+                                       stat->type);
+
+        for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+            ngx_http_concert_metrics_stat(out, stat,
+                                       &ngx_http_concert_conf->groups[i].name,
+                                       &stats[i]);
+        }
+    }
+
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_lane_batch_size Calls that went to a store "
+        "together.\n"
+        "# TYPE concert_lane_batch_size histogram\n");
+
+    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
+        ngx_http_concert_metrics_batches(out,
+                                         &ngx_http_concert_conf->groups[i].name,
+                                         &stats[i]);
+    }
+}
+
+
+static void
+ngx_http_concert_metrics_stat(ngx_http_concert_json_t *out,
+    const ngx_http_concert_lane_stat_t *stat, const ngx_str_t *group,
+    const ngx_http_concert_lane_stats_t *stats)
+{
+    ngx_atomic_uint_t  n;
+
+    n = *(ngx_atomic_t *) ((u_char *) stats + stat->offset);
+
+    if (stat->ms) {
+        ngx_http_concert_metrics_print(out,
+                                       "%s{group=\"%V\"} %uA.%03uA\n",
+                                       stat->name, group, n / 1000, n % 1000);
+        return;
+    }
+
+    ngx_http_concert_metrics_print(out, "%s{group=\"%V\"} %uA\n", stat->name,
+                                   group, n);
 }
 
 
@@ -199,11 +277,23 @@ ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone)
 {
     ngx_http_concert_metrics_print(out,
+        "# HELP concert_queue_waiting Tickets that wait.\n"
+        "# TYPE concert_queue_waiting gauge\n"
         "concert_queue_waiting %uA\n"
+        "# HELP concert_queue_active Tickets that are let in.\n"
+        "# TYPE concert_queue_active gauge\n"
         "concert_queue_active %uA\n"
+        "# HELP concert_queue_capacity How many may be in at once.\n"
+        "# TYPE concert_queue_capacity gauge\n"
         "concert_queue_capacity %ui\n"
+        "# HELP concert_queue_serving The last number let in.\n"
+        "# TYPE concert_queue_serving gauge\n"
         "concert_queue_serving %uA\n"
+        "# HELP concert_queue_admitted_total Tickets let in by the job.\n"
+        "# TYPE concert_queue_admitted_total counter\n"
         "concert_queue_admitted_total %uL\n"
+        "# HELP concert_holds_expired_total Holds that ran out.\n"
+        "# TYPE concert_holds_expired_total counter\n"
         "concert_holds_expired_total %uL\n",
         zone->queue.waiting, zone->queue.active,
         ngx_http_concert_conf->queue.capacity, zone->queue.serving,

@@ -16,7 +16,7 @@ static ngx_int_t ngx_http_concert_problem_start(
 ngx_http_concert_route_t  ngx_http_concert_problem_route = {
     ngx_string("problem"),
     {
-        { (ngx_uint_t) -1,
+        { NGX_HTTP_CONCERT_ANY_METHOD,
           0,
           ngx_http_concert_problem_parse,
           ngx_http_concert_problem_start }

@@ -180,7 +180,7 @@ ngx_http_concert_json_parse(const void *p, size_t len, char *error,
     json_t        *object;
     json_error_t   e;
 
-    object = json_loadb(p, len, JSON_REJECT_DUPLICATES, &e);
+    object = json_loadb(p, len, JSON_REJECT_DUPLICATES|JSON_ALLOW_NUL, &e);
 
     if (object == NULL) {
         snprintf(error, size, "line %d column %d: %s", e.line, e.column,

@@ -391,7 +391,9 @@ ngx_http_concert_reply_allow(ngx_http_request_t *r)
     for (i = 0; lcf->route && i < NGX_HTTP_CONCERT_MAX_ENDPOINTS; i++) {
         method = lcf->route->endpoints[i].method;
 
-        if (method == 0) {
+        /* a route for any method is nginx's refusal: whose path is not known */
+
+        if (method == 0 || method == NGX_HTTP_CONCERT_ANY_METHOD) {
             break;
         }
 

@@ -55,6 +55,9 @@ struct ngx_http_concert_endpoint_s {
 
 #define NGX_HTTP_CONCERT_MAX_ENDPOINTS  2
 
+/* as the method of an endpoint */
+#define NGX_HTTP_CONCERT_ANY_METHOD     ((ngx_uint_t) -1)
+
 
 typedef struct {
     ngx_str_t                    name;
