@@ -57,7 +57,7 @@ create view concert.ledger as
 -- accounts, ordered by id, before they insert.
 
 create function concert.apply_transfers() returns trigger
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     v_accounts  bigint;
     v_changed   bigint;
@@ -206,7 +206,7 @@ create index reservations_held on concert.reservations (hold_until)
 -- At commit, a live reservation has every one of its seats.
 
 create function concert.check_reservation() returns trigger
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 begin
     if (select count(*)
         from concert.seats s
@@ -240,7 +240,7 @@ create constraint trigger reservation_has_its_seats
 -- it, only because that reservation is over.
 
 create function concert.check_seat_left() returns trigger
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 begin
     if exists (select
                from concert.reservations r

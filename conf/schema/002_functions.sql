@@ -6,9 +6,12 @@
 -- by the caller; an operation that was done already is not done again but
 -- answered from what it wrote, so a caller that lost its connection may ask
 -- again.  Times leave as milliseconds since the epoch.
+--
+-- "set plan_cache_mode": every statement has one good plan, by key, and to
+-- plan it again for each call would cost more than to run it.
 
 create function concert.epoch_ms(p_time timestamptz) returns bigint
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
     select floor(extract(epoch from p_time) * 1000)::bigint
 $$;
 
@@ -161,7 +164,7 @@ $$;
 create function concert.charge(p_operations uuid[], p_users bigint[],
                                p_amounts bigint[])
 returns table (request integer, outcome text, balance bigint)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     v_balance  bigint;
@@ -219,16 +222,13 @@ create function concert.reserve(p_operations uuid[], p_users bigint[],
 returns table (request integer, outcome text, reservation_id bigint,
                title text, seats text, total_price bigint, status text,
                expires_ms bigint)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    v_now       timestamptz;
-    v_until     timestamptz;
-    v_seats     bigint[];
-    v_free      integer[];
-    v_taken     integer[];
-    v_schedule  record;
-    v_done      record;
+    v_now    timestamptz;
+    v_until  timestamptz;
+    v_asked  bigint[];
+    v        record;
 begin
     perform
     from concert.seats s
@@ -250,97 +250,85 @@ begin
     v_until := date_trunc('milliseconds', v_now + p_hold_ms * interval '1 ms');
 
     for i in 1 .. cardinality(p_operations) loop
-        request := i;
-        reservation_id := null;
-        seats := null;
-        total_price := null;
-        status := 'HELD';
-        expires_ms := concert.epoch_ms(v_until);
-
-        select s.concert_id, s.starts_at, s.sale_opens_at, c.title
-        into v_schedule
-        from concert.schedules s
-        join concert.concerts c on c.concert_id = s.concert_id
-        where s.schedule_id = p_schedules[i]
-          and s.concert_id = p_concerts[i];
-
-        title := v_schedule.title;
-
-        if not found then
-            outcome := 'schedule_not_found';
-            return next;
-            continue;
-        end if;
-
-        select r.reservation_id, r.seat_ids, r.total_price, r.status,
-               r.hold_until
-        into v_done
-        from concert.reservations r
-        where r.operation = p_operations[i];
-
-        if found then
-            outcome := 'ok';
-            reservation_id := v_done.reservation_id;
-            seats := array_to_string(v_done.seat_ids, ',');
-            total_price := v_done.total_price;
-            status := concert.reservation_status(v_done.status, v_done.hold_until);
-            expires_ms := concert.epoch_ms(v_done.hold_until);
-            return next;
-            continue;
-        end if;
-
-        v_seats := array(select q.seat_id
+        v_asked := array(select q.seat_id
                          from unnest(p_seat_request, p_seat_ids)
                               as q (request, seat_id)
                          where q.request = i);
 
-        select array_agg(s.seat_id order by s.seat_id),
-               array_agg(s.seat_id order by s.seat_id)
-                   filter (where s.hold_until > v_now),
-               sum(s.price)
-        into v_free, v_taken, total_price
-        from concert.seats s
-        where s.schedule_id = p_schedules[i]
-          and s.seat_id = any (v_seats);
+        -- everything that decides; a subselect of the target list is run
+        -- only for the branch that needs it
+
+        select s.starts_at, s.sale_opens_at, c.title, a.account_id,
+               d.reservation_id, d.seat_ids, d.total_price, d.status,
+               d.hold_until, w.found, w.taken, w.price,
+               case when p_user_limit is not null
+                    then concert.seats_of_user(p_users[i], p_schedules[i], v_now)
+               end as has
+        into v
+        from (select) one
+        left join concert.schedules s on s.schedule_id = p_schedules[i]
+                                     and s.concert_id = p_concerts[i]
+        left join concert.concerts c on c.concert_id = s.concert_id
+        left join concert.accounts a on a.account_id = p_users[i]
+        left join concert.reservations d on d.operation = p_operations[i]
+        left join lateral (
+            select array_agg(x.seat_id order by x.seat_id) as found,
+                   array_agg(x.seat_id order by x.seat_id)
+                       filter (where x.hold_until > v_now) as taken,
+                   sum(x.price) as price
+            from concert.seats x
+            where x.schedule_id = p_schedules[i]
+              and x.seat_id = any (v_asked)
+        ) w on true;
+
+        request := i;
+        title := v.title;
+        reservation_id := v.reservation_id;
+        seats := array_to_string(coalesce(v.seat_ids, v.taken), ',');
+        total_price := coalesce(v.total_price, v.price);
+        status := 'HELD';
+        expires_ms := concert.epoch_ms(coalesce(v.hold_until, v_until));
 
         outcome := case
-            when not exists (select
-                             from concert.accounts a
-                             where a.account_id = p_users[i])
-                then 'user_not_found'
-            when v_schedule.starts_at <= v_now
-                then 'sale_closed'
-            when v_schedule.sale_opens_at > v_now
-                then 'sale_not_open'
-            when v_free is null or cardinality(v_free) < cardinality(v_seats)
+            when v.starts_at is null then 'schedule_not_found'
+            when v.reservation_id is not null then 'ok'
+            when v.account_id is null then 'user_not_found'
+            when v.starts_at <= v_now then 'sale_closed'
+            when v.sale_opens_at > v_now then 'sale_not_open'
+            when v.found is null or cardinality(v.found) < cardinality(v_asked)
                 then 'seat_not_found'
-            when v_taken is not null
-                then 'seat_taken'
-            when p_user_limit is not null
-                 and cardinality(v_seats) > p_user_limit
-                     - concert.seats_of_user(p_users[i], p_schedules[i], v_now)
-                then 'seat_limit'
+            when v.taken is not null then 'seat_taken'
+            when cardinality(v_asked) > p_user_limit - v.has then 'seat_limit'
             else 'ok'
         end;
 
-        if outcome = 'ok' then
-            insert into concert.reservations
-                (operation, user_id, schedule_id, seat_ids, total_price, status,
-                 hold_until)
-            values (p_operations[i], p_users[i], p_schedules[i], v_free,
-                    total_price, 'HELD', v_until)
-            returning reservation_id into reservation_id;
+        if outcome = 'ok' and v.reservation_id is not null then
+            status := concert.reservation_status(v.status, v.hold_until);
 
-            update concert.seats s
-            set reservation_id = reserve.reservation_id,
-                hold_until = v_until
-            where s.schedule_id = p_schedules[i]
-              and s.seat_id = any (v_seats);
+        elsif outcome = 'ok' then
+            with r as (
+                insert into concert.reservations
+                    (operation, user_id, schedule_id, seat_ids, total_price,
+                     status, hold_until)
+                values (p_operations[i], p_users[i], p_schedules[i], v.found,
+                        v.price, 'HELD', v_until)
+                returning reservation_id
+            ), taken as (
+                update concert.seats s
+                set reservation_id = r.reservation_id,
+                    hold_until = v_until
+                from r
+                where s.schedule_id = p_schedules[i]
+                  and s.seat_id = any (v_asked)
+            )
+            select r.reservation_id
+            into reservation_id
+            from r;
 
-            seats := array_to_string(v_free, ',');
+            seats := array_to_string(v.found, ',');
 
-        elsif outcome = 'seat_taken' then
-            seats := array_to_string(v_taken, ',');
+        elsif outcome <> 'seat_taken' then
+            seats := null;
         end if;
 
         return next;
@@ -408,13 +396,11 @@ create function concert.pay(p_operations uuid[], p_users bigint[],
                             p_reservations bigint[], p_amounts bigint[])
 returns table (request integer, outcome text, payment_id bigint,
                amount bigint, paid_ms bigint)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    v_now       timestamptz;
-    v_held      record;
-    v_done      record;
-    v_transfer  bigint;
+    v_now  timestamptz;
+    v      record;
 begin
     perform concert.lock_reservations(p_reservations);
 
@@ -427,71 +413,63 @@ begin
     v_now := clock_timestamp();
 
     for i in 1 .. cardinality(p_operations) loop
-        request := i;
-        payment_id := null;
-        amount := p_amounts[i];
-        paid_ms := concert.epoch_ms(v_now);
-
-        select p.payment_id, p.amount, p.created_at
-        into v_done
-        from concert.payments p
-        where p.operation = p_operations[i];
-
-        if found then
-            outcome := 'ok';
-            payment_id := v_done.payment_id;
-            amount := v_done.amount;
-            paid_ms := concert.epoch_ms(v_done.created_at);
-            return next;
-            continue;
-        end if;
-
-        select r.schedule_id, r.seat_ids, r.total_price, a.balance,
-               coalesce(concert.hold_conflict(r.status, r.hold_until, v_now),
+        select d.payment_id, d.amount, d.created_at,
+               r.reservation_id, r.schedule_id, r.seat_ids,
+               case when d.payment_id is not null then 'ok'
+                    when r.reservation_id is null then 'reservation_not_found'
+                    else coalesce(
+                        concert.hold_conflict(r.status, r.hold_until, v_now),
                         case when r.total_price <> p_amounts[i]
                              then 'amount_mismatch'
                              when a.balance < r.total_price
                              then 'insufficient_balance'
-                             else 'ok' end) as outcome
-        into v_held
-        from concert.reservations r
-        join concert.accounts a on a.account_id = r.user_id
-        where r.reservation_id = p_reservations[i]
-          and r.user_id = p_users[i];
+                             else 'ok' end)
+               end as outcome
+        into v
+        from (select) one
+        left join concert.payments d on d.operation = p_operations[i]
+        left join concert.reservations r on r.reservation_id = p_reservations[i]
+                                        and r.user_id = p_users[i]
+        left join concert.accounts a on a.account_id = r.user_id;
 
-        outcome := coalesce(v_held.outcome, 'reservation_not_found');
+        request := i;
+        outcome := v.outcome;
+        payment_id := v.payment_id;
+        amount := coalesce(v.amount, p_amounts[i]);
+        paid_ms := concert.epoch_ms(coalesce(v.created_at, v_now));
 
-        if outcome <> 'ok' then
-            return next;
-            continue;
+        if outcome = 'ok' and payment_id is null then
+            with t as (
+                insert into concert.transfers
+                    (operation, debit_account, credit_account, amount, created_at)
+                select p_operations[i], p_users[i], 0, p_amounts[i], v_now
+                where p_amounts[i] > 0
+                returning transfer_id
+            ), p as (
+                insert into concert.payments
+                    (operation, reservation_id, user_id, amount, method, status,
+                     transfer_id, created_at)
+                values (p_operations[i], p_reservations[i], p_users[i],
+                        p_amounts[i], 'balance', 'PAID',
+                        (select t.transfer_id from t), v_now)
+                returning payment_id
+            ), r as (
+                update concert.reservations u
+                set status = 'PAID',
+                    payment_id = p.payment_id
+                from p
+                where u.reservation_id = p_reservations[i]
+            ), s as (
+                update concert.seats u
+                set hold_until = 'infinity'
+                where u.schedule_id = v.schedule_id
+                  and u.seat_id = any (v.seat_ids)
+                  and u.reservation_id = p_reservations[i]
+            )
+            select p.payment_id
+            into payment_id
+            from p;
         end if;
-
-        v_transfer := null;
-
-        if p_amounts[i] > 0 then
-            insert into concert.transfers
-                (operation, debit_account, credit_account, amount, created_at)
-            values (p_operations[i], p_users[i], 0, p_amounts[i], v_now)
-            returning transfer_id into v_transfer;
-        end if;
-
-        insert into concert.payments
-            (operation, reservation_id, user_id, amount, method, status,
-             transfer_id, created_at)
-        values (p_operations[i], p_reservations[i], p_users[i], p_amounts[i],
-                'balance', 'PAID', v_transfer, v_now)
-        returning payment_id into payment_id;
-
-        update concert.reservations r
-        set status = 'PAID',
-            payment_id = pay.payment_id
-        where r.reservation_id = p_reservations[i];
-
-        update concert.seats s
-        set hold_until = 'infinity'
-        where s.schedule_id = v_held.schedule_id
-          and s.seat_id = any (v_held.seat_ids)
-          and s.reservation_id = p_reservations[i];
 
         return next;
     end loop;
@@ -504,7 +482,7 @@ $$;
 
 create function concert.cancel(p_users bigint[], p_reservations bigint[])
 returns table (request integer, outcome text)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     v_now   timestamptz;
