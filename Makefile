@@ -193,7 +193,7 @@ loadtest: build ## k6 on the demo data, with the proof in SQL afterwards
 
 bench: build ## single routes against the limits of their servers
 	@$(INSTALL) test
-	@$(STACK) exec loadtest/bench $(ARGS)
+	@loadtest/bench $(ARGS)
 
 
 # --- cleaning --------------------------------------------------------------

@@ -27,6 +27,7 @@ local serving = tonumber(state[3] or 0)
 -- No epoch: the data is new, or was lost.  Numbers of another epoch mean nothing.
 if not epoch then
     epoch = time[1] * 1000000 + time[2]
+    redis.call('DEL', waiting, active)
     redis.call('HSET', queue, 'epoch', decimal(epoch))
 end
 

@@ -15,6 +15,10 @@ static void ngx_http_concert_readyz_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 static void ngx_http_concert_readyz_postgres(ngx_http_concert_call_t *call);
 static void ngx_http_concert_readyz_redis(ngx_http_concert_call_t *call);
+static void ngx_http_concert_readyz_late(ngx_http_concert_call_t *call,
+    ngx_http_concert_reply_t *reply);
+static void ngx_http_concert_readyz_reply(ngx_http_concert_reply_t *reply,
+    ngx_uint_t postgres, ngx_uint_t redis);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_ready_postgres = {
@@ -61,6 +65,8 @@ ngx_http_concert_healthz_start(ngx_http_concert_call_t *call)
 static ngx_int_t
 ngx_http_concert_readyz_start(ngx_http_concert_call_t *call)
 {
+    call->late = ngx_http_concert_readyz_late;
+
     ngx_http_concert_call_step(call, &ngx_http_concert_ready_postgres,
                                ngx_http_concert_readyz_read);
 
@@ -99,31 +105,42 @@ ngx_http_concert_readyz_postgres(ngx_http_concert_call_t *call)
 static void
 ngx_http_concert_readyz_redis(ngx_http_concert_call_t *call)
 {
-    ngx_uint_t                redis;
-    ngx_http_concert_json_t   json;
-
-    redis = (call->outcome == NGX_HTTP_CONCERT_OK);
-
-    ngx_http_concert_call_json(call, &json, 64);
-    ngx_http_concert_json_text(&json, "{\"postgres\":");
-
-    if (call->id) {
-        ngx_http_concert_json_text(&json, "\"up\",\"redis\":");
-    } else {
-        ngx_http_concert_json_text(&json, "\"down\",\"redis\":");
-    }
-
-    if (redis) {
-        ngx_http_concert_json_text(&json, "\"up\"}");
-    } else {
-        ngx_http_concert_json_text(&json, "\"down\"}");
-    }
-
-    ngx_http_concert_call_body(call, &json);
-
-    if (call->reply.code == NULL && !(call->id && redis)) {
-        call->reply.status = NGX_HTTP_SERVICE_UNAVAILABLE;
-    }
-
+    ngx_http_concert_readyz_reply(&call->reply, call->id != 0,
+                                  call->outcome == NGX_HTTP_CONCERT_OK);
     ngx_http_concert_answer(call);
+}
+
+
+/* the one that was asked is frozen; the other is as it was last seen */
+
+static void
+ngx_http_concert_readyz_late(ngx_http_concert_call_t *call,
+    ngx_http_concert_reply_t *reply)
+{
+    ngx_uint_t                 postgres;
+    ngx_http_concert_group_t  *groups;
+
+    groups = ngx_http_concert_conf->groups;
+    postgres = (call->op == &ngx_http_concert_ready_postgres);
+
+    ngx_http_concert_readyz_reply(reply,
+                     postgres ? 0 : call->id != 0,
+                     postgres ? !groups[NGX_HTTP_CONCERT_REDIS].down : 0);
+}
+
+
+static void
+ngx_http_concert_readyz_reply(ngx_http_concert_reply_t *reply,
+    ngx_uint_t postgres, ngx_uint_t redis)
+{
+    static const ngx_str_t  bodies[2][2] = {
+        { ngx_string("{\"postgres\":\"down\",\"redis\":\"down\"}"),
+          ngx_string("{\"postgres\":\"down\",\"redis\":\"up\"}") },
+        { ngx_string("{\"postgres\":\"up\",\"redis\":\"down\"}"),
+          ngx_string("{\"postgres\":\"up\",\"redis\":\"up\"}") }
+    };
+
+    reply->body = bodies[postgres][redis];
+    reply->status = (postgres && redis) ? NGX_HTTP_OK
+                                        : NGX_HTTP_SERVICE_UNAVAILABLE;
 }

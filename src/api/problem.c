@@ -71,9 +71,14 @@ ngx_http_concert_problem_start(ngx_http_concert_call_t *call)
         code = "timeout";
         break;
 
-    default:
-        code = call->id >= NGX_HTTP_INTERNAL_SERVER_ERROR ? "overloaded"
-                                                          : "invalid_request";
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+    case NGX_HTTP_BAD_GATEWAY:
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        code = "overloaded";
+        break;
+
+    default: /* 400, 414, and 501: a transfer encoding that nginx has not */
+        code = "invalid_request";
     }
 
     ngx_http_concert_call_fail(call, code, NULL);

@@ -132,6 +132,13 @@ struct ngx_http_concert_call_s {
     /* in the event loop, when the step has ended, whoever waits for it */
     void                          (*done)(ngx_http_concert_call_t *call);
 
+    /*
+     * In the event loop, when the deadline passes and the thread still works:
+     * what to answer instead of "timeout".  May be NULL.
+     */
+    void                          (*late)(ngx_http_concert_call_t *call,
+                                          ngx_http_concert_reply_t *reply);
+
     ngx_http_concert_reply_t        reply;
 
     /* what the request asks */

@@ -36,6 +36,7 @@ static void ngx_http_concert_group_watch(ngx_event_t *ev);
 static void ngx_http_concert_group_down(ngx_http_concert_group_t *group,
     ngx_flag_t down);
 static void ngx_http_concert_group_probe(ngx_event_t *ev);
+static void ngx_http_concert_lane_connect(ngx_http_concert_lane_t *lane);
 static void ngx_http_concert_lane_dispatch(ngx_http_concert_lane_t *lane);
 static void ngx_http_concert_lane_post(ngx_http_concert_lane_t *lane);
 static void ngx_http_concert_lane_run(void *data, ngx_log_t *log);
@@ -99,6 +100,8 @@ ngx_http_concert_group_init(ngx_http_concert_group_t *group,
         lane->watch.handler = ngx_http_concert_lane_watch;
         lane->watch.data = lane;
         lane->watch.log = cycle->log;
+
+        ngx_http_concert_lane_connect(lane);
     }
 
     return NGX_OK;
@@ -318,13 +321,23 @@ ngx_http_concert_group_probe(ngx_event_t *ev)
     lane = ngx_http_concert_group_idle(group);
 
     if (lane) {
-        lane->ncalls = 0;
-        lane->deadline = ngx_current_msec + NGX_HTTP_CONCERT_PROBE_TIMEOUT;
-        ngx_http_concert_lane_post(lane);
+        ngx_http_concert_lane_connect(lane);
         return;
     }
 
     ngx_add_timer(&group->probe, NGX_HTTP_CONCERT_PROBE_INTERVAL);
+}
+
+
+/* an empty batch: only sees to it that there is a connection */
+
+static void
+ngx_http_concert_lane_connect(ngx_http_concert_lane_t *lane)
+{
+    lane->ncalls = 0;
+    lane->deadline = ngx_current_msec + NGX_HTTP_CONCERT_PROBE_TIMEOUT;
+
+    ngx_http_concert_lane_post(lane);
 }
 
 

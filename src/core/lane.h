@@ -83,7 +83,7 @@ struct ngx_http_concert_group_s {
 };
 
 
-/* makes the lanes of a group; once in a worker */
+/* makes the lanes of a group and lets them connect; once in a worker */
 ngx_int_t ngx_http_concert_group_init(ngx_http_concert_group_t *group,
     ngx_cycle_t *cycle);
 

@@ -391,7 +391,7 @@ ngx_http_concert_reply_allow(ngx_http_request_t *r)
     for (i = 0; lcf->route && i < NGX_HTTP_CONCERT_MAX_ENDPOINTS; i++) {
         method = lcf->route->endpoints[i].method;
 
-        /* a route for any method is nginx's refusal: whose path is not known */
+        /* a route for any method is nginx's refusal, which allows none */
 
         if (method == 0 || method == NGX_HTTP_CONCERT_ANY_METHOD) {
             break;
@@ -405,6 +405,5 @@ ngx_http_concert_reply_allow(ngx_http_request_t *r)
 
     value.len = p - value.data;
 
-    return value.len ? ngx_http_concert_reply_header(r, "Allow", &value)
-                     : NGX_OK;
+    return ngx_http_concert_reply_header(r, "Allow", &value);
 }

@@ -215,6 +215,10 @@ ngx_http_concert_identify(ngx_http_request_t *r,
         }
     }
 
+    if (!(flags & NGX_HTTP_CONCERT_KNOWS_USER)) {
+        return NGX_OK;
+    }
+
     n = ngx_http_concert_user_header(r, &value);
 
     if (n == 0) {
@@ -833,7 +837,13 @@ ngx_http_concert_timeout(ngx_http_concert_call_t *call)
     ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
 
     ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
-    reply.code = "timeout";
+
+    if (call->late) {
+        call->late(call, &reply);
+
+    } else {
+        reply.code = "timeout";
+    }
 
     ngx_http_concert_keep(ctx, call, reply.code);
 

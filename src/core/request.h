@@ -32,6 +32,12 @@
 #define NGX_HTTP_CONCERT_ACTIVE          0x0080  /* needs an active token */
 
 
+/* of which any makes the userId header matter */
+#define NGX_HTTP_CONCERT_KNOWS_USER                                          \
+    (NGX_HTTP_CONCERT_ID_IS_USER|NGX_HTTP_CONCERT_CALLER                     \
+     |NGX_HTTP_CONCERT_BODY_USER)
+
+
 typedef struct ngx_http_concert_endpoint_s  ngx_http_concert_endpoint_t;
 
 

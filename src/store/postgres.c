@@ -432,8 +432,9 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
     ngx_sprintf((u_char *) sql,
                 "set statement_timeout = %M;"
                 "set synchronous_commit = on;"
-                "select * from concert.ready()%Z",
-                pcf->timeout - pcf->timeout / 4);
+                "select * from concert.%s()%Z",
+                pcf->timeout - pcf->timeout / 4,
+                pcf->writes ? "warm" : "ready");
 
     if (!PQsendQuery(conn, sql)) {
         return NGX_ERROR;

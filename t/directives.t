@@ -1,0 +1,662 @@
+# What nginx refuses to start with, and what it says to write instead.
+
+use Test::Nginx::Socket;
+use Concert;
+
+plan tests => 142;
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: with PostgreSQL and Redis named, everything else has a default
+--- data
+$user = user(7)
+--- without: concert_queue concert_timeout
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}
+
+
+
+=== TEST 2: every directive can be written
+--- data
+$user = user(7)
+--- main_config
+thread_pool concert_io threads=6;
+--- without: concert_postgres concert_redis concert_queue
+--- http_config
+concert_zone concert 4m;
+concert_postgres "$TEST_NGINX_CONCERT_PG" read=1 write=4 batch=2 max_queue=100;
+concert_redis $TEST_NGINX_CONCERT_REDIS lanes=1 batch=32 max_queue=100;
+concert_queue capacity=10 ttl=1h name=every-directive_1;
+concert_hold 90s;
+concert_timeout 1500ms;
+concert_max_seats 8;
+concert_user_limit 8;
+concert_charge free;
+concert_identity header;
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}
+
+
+
+=== TEST 3: a queue alone needs no PostgreSQL
+--- data
+$user = stranger()
+--- without: concert_postgres
+--- config
+location = /api/token { concert token_enter; }
+--- request
+POST /api/token
+{"userId": $user}
+--- response_body_like: "status":"ACTIVE"
+
+
+
+=== TEST 4: a balance alone needs no Redis
+--- data
+$user = user(7)
+--- without: concert_redis
+--- config
+location /api/balance/ { concert balance; }
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}
+
+
+
+=== TEST 5: a route in a location of its own path takes the id at the end
+--- data
+$user = user(7)
+--- config
+location /money/of/ { concert balance; }
+--- request
+GET /money/of/$user
+--- json
+{"userId": $user, "amount": 7}
+
+
+
+=== TEST 6: nginx without any route needs nothing
+--- main_config
+--- without: concert_postgres concert_redis concert_queue
+--- config
+location = /plain { return 204; }
+--- request
+GET /plain
+--- error_code: 204
+
+
+
+=== TEST 7: a route that needs PostgreSQL says so
+--- without: concert_postgres
+--- config
+location /api/balance/ { concert balance; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert balance" needs PostgreSQL: write concert_postgres /
+
+
+
+=== TEST 8: a route that needs Redis says so
+--- without: concert_redis
+--- config
+location = /api/token { concert token_enter; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert token_enter" needs Redis: write concert_redis /
+
+
+
+=== TEST 9: all routes without PostgreSQL are refused
+--- without: concert_postgres
+--- must_die
+--- error_log eval
+qr/\[emerg\].*needs PostgreSQL: write concert_postgres /
+
+
+
+=== TEST 10: all routes without Redis are refused
+--- without: concert_redis
+--- must_die
+--- error_log eval
+qr/\[emerg\].*needs Redis: write concert_redis /
+
+
+
+=== TEST 11: a missing thread pool is told with the size that it needs
+--- main_config
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG";
+--- must_die
+--- error_log eval
+qr/\[emerg\].*write "thread_pool concert_io threads=11;"/
+
+
+
+=== TEST 12: a missing thread pool is told with the size of the lanes that are set
+--- main_config
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" read=1 write=2;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*write "thread_pool concert_io threads=4;"/
+
+
+
+=== TEST 13: an unknown route is refused
+--- config
+location = /api/x { concert tickets; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*there is no route "tickets": write /
+
+
+
+=== TEST 14: a route has a name
+--- config
+location = /api/x { concert; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid number of arguments in "concert" directive/
+
+
+
+=== TEST 15: a location has one route
+--- config
+location = /api/x { concert seats; concert seats; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert" directive is duplicate/
+
+
+
+=== TEST 16: a route is of a location, not of a server
+--- config
+concert seats;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert" directive is not allowed here/
+
+
+
+=== TEST 17: concert_postgres takes a connection string that libpq can read
+--- http_config
+concert_postgres "host=/nowhere dbnam=concert";
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid connection string "host=\/nowhere dbnam=concert":.*write it as "host=/
+
+
+
+=== TEST 18: concert_postgres takes a connection string
+--- http_config
+concert_postgres ;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid number of arguments in "concert_postgres" directive/
+
+
+
+=== TEST 19: concert_postgres is given once
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG";
+concert_postgres "$TEST_NGINX_CONCERT_PG";
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_postgres" directive is duplicate/
+
+
+
+=== TEST 20: concert_postgres is of http, not of a server
+--- config
+concert_postgres "$TEST_NGINX_CONCERT_PG";
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_postgres" directive is not allowed here/
+
+
+
+=== TEST 21: PostgreSQL has at least one lane that reads
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" read=0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "read=0": write read= and a number from 1 /
+
+
+
+=== TEST 22: PostgreSQL has at least one lane that writes
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" write=0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "write=0": write write= and a number from 1 /
+
+
+
+=== TEST 23: a batch of PostgreSQL has at least one call
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" batch=0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "batch=0": write batch= and a number from 1 /
+
+
+
+=== TEST 24: the number of lanes is a number
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" read=two;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "read=two": write read= and a number /
+
+
+
+=== TEST 25: the number of lanes has a limit
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" write=100000;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "write=100000": write write= and a number /
+
+
+
+=== TEST 26: a queue of calls has at least one place
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" max_queue=0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "max_queue=0": write max_queue= and a number from 1 /
+
+
+
+=== TEST 27: concert_postgres knows its parameters
+--- http_config
+concert_postgres "$TEST_NGINX_CONCERT_PG" reed=2;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*unknown parameter "reed=2"/
+
+
+
+=== TEST 28: concert_redis takes an address
+--- http_config
+concert_redis ;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid number of arguments in "concert_redis" directive/
+
+
+
+=== TEST 29: concert_redis takes an address that can be one
+--- http_config
+concert_redis localhost:port;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid address of Redis "localhost:port".*write unix:\S* or host:port/
+
+
+
+=== TEST 30: the address of Redis is no URL
+--- http_config
+concert_redis localhost:6379/0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid address of Redis "localhost:6379\/0".*write unix:/
+
+
+
+=== TEST 31: the path of a socket is not empty
+--- http_config
+concert_redis unix:;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid address of Redis "unix:".*write unix:/
+
+
+
+=== TEST 32: the path of a socket fits its address
+--- http_config eval
+'concert_redis unix:/' . 'x' x 107 . ';'
+--- must_die
+--- error_log eval
+qr/\[emerg\].*too long: write one of at most 107 bytes/
+
+
+
+=== TEST 33: concert_redis is given once
+--- http_config
+concert_redis $TEST_NGINX_CONCERT_REDIS;
+concert_redis $TEST_NGINX_CONCERT_REDIS;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_redis" directive is duplicate/
+
+
+
+=== TEST 34: Redis has at least one lane
+--- http_config
+concert_redis $TEST_NGINX_CONCERT_REDIS lanes=0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "lanes=0": write lanes= and a number from 1 /
+
+
+
+=== TEST 35: concert_redis knows its parameters
+--- http_config
+concert_redis $TEST_NGINX_CONCERT_REDIS lane=1;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*unknown parameter "lane=1"/
+
+
+
+=== TEST 36: concert_queue has room for at least one
+--- queue: capacity=0
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "capacity=0": write capacity= and a number from 1 /
+
+
+
+=== TEST 37: the capacity of a queue is a number
+--- queue: capacity=many
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "capacity=many": write capacity= and a number /
+
+
+
+=== TEST 38: the capacity of a queue is not negative
+--- queue: capacity=-1
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "capacity=-1": write capacity= and a number /
+
+
+
+=== TEST 39: a token lives for more than no time
+--- queue: ttl=0
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "ttl=0": write a time, as ttl=10m/
+
+
+
+=== TEST 40: the life of a token is a time
+--- queue: ttl=soon
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "ttl=soon": write a time, as ttl=10m/
+
+
+
+=== TEST 41: a queue's name is not empty
+--- without: concert_queue
+--- http_config
+concert_queue name=;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid queue name "": write /
+
+
+
+=== TEST 42: a queue's name has no colon
+--- without: concert_queue
+--- http_config
+concert_queue name=main:1;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid queue name "main:1": write .*name=main/
+
+
+
+=== TEST 43: a queue's name has at most 64 characters
+--- without: concert_queue
+--- http_config eval
+'concert_queue name=' . 'q' x 65 . ';'
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid queue name "q{65}": write 1 to 64 /
+
+
+
+=== TEST 44: concert_queue knows its parameters
+--- queue: size=5
+--- must_die
+--- error_log eval
+qr/\[emerg\].*unknown parameter "size=5"/
+
+
+
+=== TEST 45: concert_queue is given once
+--- http_config
+concert_queue name=one;
+concert_queue name=two;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_queue" directive is duplicate/
+
+
+
+=== TEST 46: concert_hold is a time
+--- http_config
+concert_hold five;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_hold" directive invalid value/
+
+
+
+=== TEST 47: concert_hold is more than no time
+--- http_config
+concert_hold 0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*must be longer than 0: write a time/
+
+
+
+=== TEST 48: concert_hold is given once
+--- http_config
+concert_hold 5m;
+concert_hold 5m;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_hold" directive is duplicate/
+
+
+
+=== TEST 49: concert_timeout is a time
+--- http_config
+concert_timeout soon;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_timeout" directive invalid value/
+
+
+
+=== TEST 50: concert_timeout is more than no time
+--- http_config
+concert_timeout 0s;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*must be longer than 0: write a time/
+
+
+
+=== TEST 51: concert_timeout is given once
+--- http_config
+concert_timeout 3s;
+concert_timeout 3s;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_timeout" directive is duplicate/
+
+
+
+=== TEST 52: concert_max_seats is at least 1
+--- http_config
+concert_max_seats 0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid number of seats 0: write 1 to /
+
+
+
+=== TEST 53: concert_max_seats is a number
+--- http_config
+concert_max_seats all;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_max_seats" directive invalid number/
+
+
+
+=== TEST 54: concert_max_seats has a limit
+--- http_config
+concert_max_seats 100000;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid number of seats 100000: write 1 to /
+
+
+
+=== TEST 55: concert_max_seats is given once
+--- http_config
+concert_max_seats 4;
+concert_max_seats 4;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_max_seats" directive is duplicate/
+
+
+
+=== TEST 56: concert_user_limit is at least 1
+--- http_config
+concert_user_limit 0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid number of seats 0: write 1 to /
+
+
+
+=== TEST 57: concert_user_limit is a number
+--- http_config
+concert_user_limit -1;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_user_limit" directive invalid number/
+
+
+
+=== TEST 58: concert_user_limit is given once
+--- http_config
+concert_user_limit 4;
+concert_user_limit 4;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_user_limit" directive is duplicate/
+
+
+
+=== TEST 59: concert_charge has only the values that it knows
+--- http_config
+concert_charge gold;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid value "gold": write "concert_charge free"/
+
+
+
+=== TEST 60: concert_charge is given once
+--- http_config
+concert_charge free;
+concert_charge free;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_charge" directive is duplicate/
+
+
+
+=== TEST 61: concert_identity has only the values that it knows
+--- http_config
+concert_identity cookie;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid value "cookie": write "concert_identity header"/
+
+
+
+=== TEST 62: concert_identity header takes nothing more
+--- http_config
+concert_identity header userId;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*write "concert_identity header"/
+
+
+
+=== TEST 63: concert_identity is given once
+--- http_config
+concert_identity header;
+concert_identity header;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_identity" directive is duplicate/
+
+
+
+=== TEST 64: concert_zone has a size that is one
+--- http_config
+concert_zone concert big;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid zone size "big": write at least 2m/
+
+
+
+=== TEST 65: concert_zone has room for what it keeps
+--- http_config
+concert_zone concert 1m;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid zone size "1m": write at least 2m/
+
+
+
+=== TEST 66: concert_zone has a name and a size
+--- http_config
+concert_zone 16m;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid number of arguments in "concert_zone" directive/
+
+
+
+=== TEST 67: concert_zone is given once
+--- http_config
+concert_zone concert 16m;
+concert_zone concert 16m;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_zone" directive is duplicate/
+
+
+
+=== TEST 68: the least zone that is accepted is enough to serve
+--- data
+$user = user(7)
+--- http_config
+concert_zone small 2m;
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}

@@ -1,0 +1,598 @@
+# The queue's Lua scripts alone, on a Redis of the test's own: arrival order,
+# capacity, the end of tokens, lost data; then ten thousand random operations
+# against a model of the queue in Perl.
+
+use strict;
+use warnings;
+
+use Cwd            qw( abs_path );
+use File::Basename qw( dirname );
+use File::Temp     ();
+use IO::Socket::UNIX ();
+use List::Util     qw( max );
+use POSIX          qw( ceil );
+use Test::More;
+use Time::HiRes    qw( sleep time );
+
+# the answer of enter and look: {epoch, serving, status, position, wait, end}
+use constant { EPOCH => 0, SERVING => 1, STATUS => 2, POSITION => 3,
+               WAIT => 4, ENDS => 5 };
+
+use constant { NONE => 0, WAITING => 1, ACTIVE => 2 };
+
+# the most that one run of a script lets in
+use constant MOST_ADMITTED => 500;
+
+my $Scripts = abs_path(dirname(__FILE__) . '/../conf/queue');
+my @Keys = map { "{concert:test}:$_" } qw( queue waiting active );
+
+my $Dir = File::Temp->newdir('concert-XXXXXX', TMPDIR => 1);
+my ($Server, $Redis, %Sha, $Buffer);
+
+our $Capacity = 3;
+our $Ttl = 600_000;
+
+start_redis();
+load_scripts();
+
+tokens();
+order_of_arrival();
+leaving();
+end_of_tokens();
+bounds();
+estimates();
+lost_data();
+repeats();
+random_operations();
+
+done_testing();
+
+
+# --- what the queue does ----------------------------------------------------
+
+sub tokens {
+    fresh(2);
+
+    is(look(1)->[STATUS], NONE, 'a user who never came has no token');
+
+    my $token = enter(1);
+    is($token->[STATUS], ACTIVE, 'who finds a free place is active at once');
+    is($token->[POSITION], 0, 'the position of an active user is 0');
+    is($token->[WAIT], 0, 'an active user waits no longer');
+    ok(abs($token->[ENDS] - now() - $Ttl) < 60_000,
+       'a token ends ttl after it became active');
+    is_deeply(look(1), $token, 'look tells what enter told');
+
+    enter(2);
+    $token = enter(3);
+    is($token->[STATUS], WAITING, 'who finds no free place waits');
+    is($token->[POSITION], 1, 'the first to wait has position 1');
+    cmp_ok($token->[WAIT], '>', 0, 'a wait is estimated');
+    is($token->[ENDS], 0, 'a token that waits has no end yet');
+    is_deeply([@{ look(3) }[SERVING, STATUS, POSITION]],
+              [@$token[SERVING, STATUS, POSITION]],
+              'a user who waits finds the same place again');
+    is(enter(4)->[POSITION], 2, 'the next to wait has position 2');
+
+    is_deeply([@{ enter(3) }[STATUS, POSITION]], [WAITING, 1],
+              'entering again while waiting keeps the place');
+    is_deeply([@{ enter(1) }[STATUS, ENDS]], [ACTIVE, look(1)->[ENDS]],
+              'entering again while active does not prolong the token');
+    is_deeply([counts()], [2, 2], 'entering again makes no second token');
+}
+
+sub order_of_arrival {
+    my @users = map { 1000 + $_ * 7919 % 997 } 1 .. 300;
+    my @admitted;
+
+    fresh(1);
+    enter($_) for @users;
+
+    for (@users) {
+        my ($active) = redis('ZRANGE', $Keys[2], 0, -1)->[0];
+        push @admitted, $active;
+        leave($active);
+    }
+
+    is_deeply(\@admitted, \@users, 'users are let in in the order they came');
+    is_deeply([counts()], [0, 0], 'and nobody is left behind');
+
+    fresh(1);
+    enter($_) for 1 .. 5;
+
+    my @positions = position(5);
+    for my $user (1 .. 4) {
+        leave($user);
+        push @positions, position(5);
+    }
+
+    is_deeply(\@positions, [4, 3, 2, 1, 0],
+              'a position falls by one as the users before are let in');
+}
+
+sub leaving {
+    fresh(1);
+    enter($_) for 1 .. 4;
+
+    is(leave(1)->[2], 1, 'leaving ends a token');
+    is(look(1)->[STATUS], NONE, 'who left has no token');
+    is(look(2)->[STATUS], ACTIVE, 'the next in line gets the place at once');
+    is(leave(1)->[2], 0, 'leaving twice ends nothing more');
+    is_deeply([counts()], [2, 1], 'and lets nobody else in');
+
+    is(leave(99)->[2], 0, 'leaving without a token ends nothing');
+
+    my $before = position(4);
+    is(leave(3)->[2], 1, 'who waits can leave');
+    is(look(3)->[STATUS], NONE, 'and has no token then');
+    is(position(4), $before, 'a position does not grow when another leaves');
+
+    leave(2);
+    is(look(4)->[STATUS], ACTIVE, 'who left in the line is passed over');
+
+    enter(3);
+    enter(5);
+    leave(3);
+    is(enter(3)->[POSITION], 3,
+       'who left and comes again is behind those who stayed');
+    leave(4);
+    is(look(5)->[STATUS], ACTIVE, 'who stayed goes first');
+}
+
+sub end_of_tokens {
+    fresh(1);
+    enter($_) for 1 .. 3;
+
+    end_token(1);
+    is(look(1)->[STATUS], NONE, 'a token whose time is over is none');
+
+    my $admitted = admit();
+    is_deeply([@$admitted[2 .. 4]], [1, 1, 1],
+              'the job gives the place to the next, and counts');
+    is(look(2)->[STATUS], ACTIVE, 'who is active now');
+
+    is(enter(1)->[POSITION], 2,
+       'whose token ended gets a new place, at the end of the line');
+
+    end_token(2);
+    enter(4);
+    is(look(3)->[STATUS], ACTIVE, 'an arrival gives the place on as well');
+
+    end_token(3);
+    leave(77);
+    is(look(1)->[STATUS], ACTIVE, 'so does anybody who leaves');
+
+    # alone in the queue: the place that ended is one's own
+    fresh(1);
+    enter(1);
+    end_token(1);
+    is(enter(1)->[STATUS], ACTIVE,
+       'whose token ended may enter again when nobody waits');
+
+    {
+        local $Ttl = 40;
+        fresh(1);
+        enter(1);
+        enter(2);
+        is(look(1)->[STATUS], ACTIVE, 'a token is good until its ttl is over');
+        ok(wait_for(sub { look(1)->[STATUS] == NONE }),
+           'and ends by itself after it');
+        ok(wait_for(sub { admit(); look(2)->[STATUS] != WAITING }),
+           'its place is given on');
+    }
+}
+
+sub bounds {
+    my $crowd = 2 * MOST_ADMITTED + 200;
+
+    fresh(1);
+    enter($_) for 1 .. $crowd;
+    is_deeply([counts()], [$crowd - 1, 1], 'a crowd waits for one place');
+
+    $Capacity = 2 * $crowd;
+    is(admit()->[2], MOST_ADMITTED, 'a run lets in a bounded number');
+    is((counts())[1], 1 + MOST_ADMITTED, 'and these are active');
+    admit() for 1 .. 2;
+    is_deeply([counts()], [0, $crowd], 'the runs after it let in the others');
+    is(admit()->[2], 0, 'a run that finds nobody lets in nobody');
+
+    $Capacity = 5;
+    enter($crowd + 1);
+    is(look($crowd + 1)->[STATUS], WAITING,
+       'with a capacity that was lowered nobody new gets in');
+    is((counts())[1], $crowd, 'and nobody loses a token');
+
+    for my $capacity (1, 2, 17, 100) {
+        fresh($capacity);
+        enter($_) for 1 .. $capacity + 10;
+        is_deeply([counts()], [10, $capacity],
+                  "with a capacity of $capacity as many are active");
+    }
+}
+
+# The estimate uses the rate of the last minute, on Redis's clock; what meets
+# the turn of the minute is done again.
+sub estimates {
+    my $position = 50;
+
+    fresh(10);
+    enter($_) for 1 .. 10 + $position;
+
+    my ($this, $before) = @{ redis('HMGET', $Keys[0], 'this', 'before') };
+    is($this + $before, 10, 'the minute counts who was let in');
+    is(position(10 + $position), $position, 'a long line');
+
+    # The wait, and what it must be between if $this and $before were let in
+    # in the minutes that began $age and $age + 1 minutes ago.
+    my $estimate = sub {
+        my ($age, $this, $before) = @_;
+        my ($start, $end, $wait);
+
+        do {
+            $start = now();
+            redis('HSET', $Keys[0], minute => int($start / 60_000) - $age,
+                  this => $this, before => $before);
+            $wait = look(10 + $position)->[WAIT];
+            $end = now();
+        } while (int($start / 60_000) != int($end / 60_000));
+
+        ($this, $before) = (0, $this) if $age == 1;
+
+        my @bounds = map {
+            my $part = 1 - $_ % 60_000 / 60_000;
+            ceil($position * 60 / ($this + $before * $part));
+        } $start, $end;
+
+        return ($wait, @bounds);
+    };
+
+    my ($wait) = $estimate->(0, 600, 0);
+    is($wait, 5, '600 let in this minute: position 50 waits 5 s');
+
+    ($wait) = $estimate->(0, 50, 0);
+    is($wait, 60, '50 let in this minute: position 50 waits a minute');
+
+    my ($got, $least, $most) = $estimate->(0, 3, 600);
+    ok($least <= $got && $got <= $most,
+       'the minute before counts by the part of it that the last 60 s have')
+        or diag("$got is not in $least .. $most");
+
+    ($got, $least, $most) = $estimate->(1, 600, 5);
+    ok($least <= $got && $got <= $most,
+       'a minute later what was this minute is the one before')
+        or diag("$got is not in $least .. $most");
+
+    redis('HSET', $Keys[0], minute => int(now() / 60_000) - 9, this => 600,
+          before => 600);
+    is(look(10 + $position)->[WAIT], $position * $Ttl / 10 / 1000,
+       'nobody let in of late: as if the places came free evenly');
+
+    fresh(1000);
+    enter($_) for 1 .. 1001;
+    is(look(1001)->[WAIT], 1, 'who waits waits at least a second');
+}
+
+sub lost_data {
+    fresh(1);
+    enter($_) for 1 .. 3;
+
+    my $epoch = look(1)->[EPOCH];
+    cmp_ok($epoch, '>', 0, 'data have an epoch');
+    is($_->[EPOCH], $epoch, 'every script tells it')
+        for admit(), leave(99), enter(4), look(3);
+
+    redis('FLUSHALL');
+    %Sha = ();
+    load_scripts();
+
+    my $after = look(1);
+    is($after->[STATUS], NONE, 'no token outlives lost data');
+    cmp_ok($after->[EPOCH], '>', $epoch, 'and the epoch is a later one');
+    is($after->[SERVING], 0, 'nobody has been let in in it');
+    is(enter(3)->[STATUS], ACTIVE, 'the queue begins anew');
+    is(enter(2)->[POSITION], 1, 'with positions of its own');
+    is(look(2)->[EPOCH], $after->[EPOCH], 'the epoch stays');
+}
+
+# After a lost connection a batch is run once more.
+sub repeats {
+    fresh(2);
+    enter($_) for 1 .. 6;
+
+    my $once = enter(7);
+    is_deeply([@{ enter(7) }[0 .. POSITION]], [@$once[0 .. POSITION]],
+              'enter run twice is enter run once');
+
+    leave(1) for 1 .. 2;
+    is_deeply([counts()], [4, 2], 'leave run twice is leave run once');
+
+    admit() for 1 .. 2;
+    is_deeply([counts()], [4, 2], 'admit run twice is admit run once');
+}
+
+# Every answer must be the model's.  In the model a queue is a list.
+sub random_operations {
+    my $operations = 10_000;
+    my ($last, $serving) = (0, 0);
+    my (@line, %number, %active, %over);
+    my ($wrong, $most, $admissions, $done) = (0, 0, 0, 0);
+    my %seen;
+
+    my $seed = $ENV{TEST_SEED} // 20261122;
+    srand($seed);
+    note("TEST_SEED=$seed");
+
+    fresh(4);
+
+    my $admit_model = sub {
+        my $count = 0;
+
+        delete @active{keys %over};
+        %over = ();
+
+        while (@line && keys %active < $Capacity && $count < MOST_ADMITTED) {
+            my $user = shift @line;
+            $wrong++ if $number{$user} <= $serving;
+            $serving = delete $number{$user};
+            $active{$user} = 1;
+            $count++;
+        }
+
+        $admissions += $count;
+        return $count;
+    };
+
+    my $ticket_model = sub {
+        my ($user) = @_;
+        return [ACTIVE, 0] if $active{$user} && !$over{$user};
+        return [WAITING, $number{$user} - $serving] if $number{$user};
+        return [NONE, 0];
+    };
+
+    my %operation = (
+        enter => sub {
+            my ($user) = @_;
+
+            if ($ticket_model->($user)[0] == NONE) {
+                delete $active{$user};
+                delete $over{$user};
+                push @line, $user;
+                $number{$user} = ++$last;
+                $admit_model->();
+            }
+
+            my $token = enter($user);
+            return [@$token[SERVING, STATUS, POSITION]],
+                   [$serving, @{ $ticket_model->($user) }];
+        },
+
+        look => sub {
+            my ($user) = @_;
+            my $token = look($user);
+            return [@$token[SERVING, STATUS, POSITION]],
+                   [$serving, @{ $ticket_model->($user) }];
+        },
+
+        leave => sub {
+            my ($user) = @_;
+            my $left = ($number{$user} || $active{$user}) ? 1 : 0;
+
+            @line = grep { $_ != $user } @line;
+            delete $number{$user};
+            delete $active{$user};
+            delete $over{$user};
+            $admit_model->();
+
+            return [@{ leave($user) }[1, 2]], [$serving, $left];
+        },
+
+        admit => sub {
+            my $count = $admit_model->();
+            return [@{ admit() }[1 .. 4]],
+                   [$serving, $count, scalar @line, scalar keys %active];
+        },
+
+        # not an operation of the queue: time that goes by
+        end => sub {
+            my ($user) = sort keys %active;
+            return [], [] if !$user;
+            end_token($user);
+            $over{$user} = 1;
+            return [], [];
+        },
+
+        resize => sub {
+            $Capacity = 1 + int rand 8;
+            return [], [];
+        },
+    );
+
+    my @mix = (('enter') x 40, ('look') x 20, ('leave') x 28, ('admit') x 6,
+               ('end') x 5, 'resize');
+
+    for my $n (1 .. $operations) {
+        my $name = $mix[rand @mix];
+        my $user = 1 + int rand 40;
+        my ($got, $expected) = $operation{$name}->($user);
+
+        if ("@$got" ne "@$expected") {
+            diag("operation $n, $name $user: got (@$got), "
+                 . "expected (@$expected)") if $wrong++ < 5;
+        }
+
+        $seen{$name}++;
+        $done++;
+        $most = max($most, scalar keys %active);
+
+        next if $n % 100;
+
+        my @members = (join(' ', @{ redis('ZRANGE', $Keys[1], 0, -1) }),
+                       join(' ', sort @{ redis('ZRANGE', $Keys[2], 0, -1) }));
+        my @model = (join(' ', @line), join(' ', sort keys %active));
+
+        if ("@members" ne "@model") {
+            diag("operation $n: waiting and active differ") if $wrong++ < 5;
+        }
+    }
+
+    is($done, $operations, "$operations random operations were run");
+    is(scalar keys %seen, scalar keys %operation, 'of every kind');
+    cmp_ok($admissions, '>', 500, 'they let in many');
+    is($wrong, 0, 'and each answered as the model does');
+    cmp_ok($most, '<=', 8, 'never more than the capacity were active');
+
+    # nobody is lost: all that still wait are let in, in their order
+    my (@order, @rest);
+    @rest = @line;
+    $Capacity = 1;
+    leave($_) for keys %active;
+
+    while (@order < @rest) {
+        my ($user) = @{ redis('ZRANGE', $Keys[2], 0, -1) };
+        last if !defined $user;
+        push @order, $user;
+        leave($user);
+    }
+
+    is_deeply(\@order, \@rest, 'those who still waited are let in in order');
+    is_deeply([counts()], [0, 0], 'and the queue is empty');
+}
+
+
+# --- the scripts ------------------------------------------------------------
+
+sub enter { return script('enter', $_[0]) }
+sub look  { return script('look', $_[0]) }
+sub leave { return script('leave', $_[0]) }
+sub admit { return script('admit', 0) }
+
+sub position { return look($_[0])->[POSITION] }
+
+sub script {
+    my ($name, $user) = @_;
+    return redis('EVALSHA', $Sha{$name}, scalar @Keys, @Keys, $Capacity, $Ttl,
+                 $user);
+}
+
+# An empty queue.
+sub fresh {
+    my ($capacity) = @_;
+    $Capacity = $capacity;
+    redis('DEL', @Keys);
+}
+
+# As if the time of a token were over.
+sub end_token {
+    my ($user) = @_;
+    redis('ZADD', $Keys[2], 'XX', now() - 1, $user);
+}
+
+# How many wait and how many are active.
+sub counts {
+    return map { redis('ZCARD', $_) } @Keys[1, 2];
+}
+
+# Redis's clock, ms.
+sub now {
+    my $time = redis('TIME');
+    return $time->[0] * 1000 + int($time->[1] / 1000);
+}
+
+sub wait_for {
+    my ($condition) = @_;
+    my $end = time + 20;
+
+    until ($condition->()) {
+        return 0 if time > $end;
+        sleep 0.01;
+    }
+
+    return 1;
+}
+
+# Each script is what the build makes of it: the common part and its own.
+sub load_scripts {
+    my $common = slurp("$Scripts/common.lua");
+
+    for my $path (glob "$Scripts/*.lua") {
+        my ($name) = $path =~ m{([^/]+)\.lua$};
+        next if $name eq 'common';
+        $Sha{$name} = redis('SCRIPT', 'LOAD', $common . slurp($path));
+    }
+}
+
+sub slurp {
+    my ($path) = @_;
+
+    open my $in, '<', $path or die "$path: $!\n";
+    local $/;
+    return <$in> =~ s/\n?\z/\n/r;
+}
+
+
+# --- Redis ------------------------------------------------------------------
+
+sub start_redis {
+    my $socket = "$Dir/redis.sock";
+
+    $Server = fork // die "fork: $!\n";
+
+    if ($Server == 0) {
+        open STDOUT, '>', '/dev/null';
+        exec 'redis-server', '--port', 0, '--unixsocket', $socket,
+             '--dir', $Dir, '--save', '', '--appendonly', 'no'
+            or POSIX::_exit(127);
+    }
+
+    wait_for(sub {
+        $Redis = IO::Socket::UNIX->new(Peer => $socket);
+    }) or BAIL_OUT('redis-server does not start');
+
+    $Buffer = '';
+}
+
+# Sends one command; returns its answer, an array as a reference.  An error
+# ends the test.
+sub redis {
+    my @words = @_;
+
+    syswrite $Redis, join '', '*', scalar @words, "\r\n",
+                     map { ('$', length, "\r\n", $_, "\r\n") } @words;
+    return answer();
+}
+
+sub answer {
+    my $line = take_line();
+    my $kind = substr $line, 0, 1, '';
+
+    return $line if $kind eq '+' || $kind eq ':';
+    die "Redis: $line\n" if $kind eq '-';
+    return $line < 0 ? undef : take_bytes($line) if $kind eq '$';
+    return [map { answer() } 1 .. $line];
+}
+
+sub take_line {
+    more() while index($Buffer, "\r\n") < 0;
+    $Buffer =~ s/\A(.*?)\r\n//s;
+    return $1;
+}
+
+sub take_bytes {
+    my ($length) = @_;
+
+    more() while length $Buffer < $length + 2;
+    return substr(substr($Buffer, 0, $length + 2, ''), 0, $length);
+}
+
+sub more {
+    sysread $Redis, $Buffer, 65536, length $Buffer
+        or die "Redis closed the connection\n";
+}
+
+END {
+    if ($Server) {
+        local $?;
+        kill TERM => $Server;
+        waitpid $Server, 0;
+    }
+}
