@@ -1035,6 +1035,10 @@ ngx_http_concert_init_groups(ngx_cycle_t *cycle)
     ngx_http_concert_group_t       *group;
     ngx_http_concert_lane_stats_t  *stats;
 
+    /* the lanes connect at once, and the time is still that of the master */
+
+    ngx_time_update();
+
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
         group = &ngx_http_concert_conf->groups[i];
 

@@ -36,7 +36,8 @@ static void ngx_http_concert_group_watch(ngx_event_t *ev);
 static void ngx_http_concert_group_down(ngx_http_concert_group_t *group,
     ngx_flag_t down);
 static void ngx_http_concert_group_probe(ngx_event_t *ev);
-static void ngx_http_concert_lane_connect(ngx_http_concert_lane_t *lane);
+static void ngx_http_concert_lane_connect(ngx_http_concert_lane_t *lane,
+    ngx_msec_t timeout);
 static void ngx_http_concert_lane_dispatch(ngx_http_concert_lane_t *lane);
 static void ngx_http_concert_lane_post(ngx_http_concert_lane_t *lane);
 static void ngx_http_concert_lane_run(void *data, ngx_log_t *log);
@@ -101,7 +102,7 @@ ngx_http_concert_group_init(ngx_http_concert_group_t *group,
         lane->watch.data = lane;
         lane->watch.log = cycle->log;
 
-        ngx_http_concert_lane_connect(lane);
+        ngx_http_concert_lane_connect(lane, group->timeout);
     }
 
     return NGX_OK;
@@ -321,7 +322,7 @@ ngx_http_concert_group_probe(ngx_event_t *ev)
     lane = ngx_http_concert_group_idle(group);
 
     if (lane) {
-        ngx_http_concert_lane_connect(lane);
+        ngx_http_concert_lane_connect(lane, NGX_HTTP_CONCERT_PROBE_TIMEOUT);
         return;
     }
 
@@ -332,10 +333,11 @@ ngx_http_concert_group_probe(ngx_event_t *ev)
 /* an empty batch: only sees to it that there is a connection */
 
 static void
-ngx_http_concert_lane_connect(ngx_http_concert_lane_t *lane)
+ngx_http_concert_lane_connect(ngx_http_concert_lane_t *lane,
+    ngx_msec_t timeout)
 {
     lane->ncalls = 0;
-    lane->deadline = ngx_current_msec + NGX_HTTP_CONCERT_PROBE_TIMEOUT;
+    lane->deadline = ngx_current_msec + timeout;
 
     ngx_http_concert_lane_post(lane);
 }
@@ -390,8 +392,9 @@ ngx_http_concert_lane_post(ngx_http_concert_lane_t *lane)
         /* not cancelable: a worker that drains waits for its lanes */
 
         ngx_add_timer(&lane->watch,
-                      lane->ncalls ? lane->calls[0]->deadline - ngx_current_msec
-                                   : NGX_HTTP_CONCERT_PROBE_TIMEOUT);
+                      (lane->ncalls ? lane->calls[0]->deadline
+                                    : lane->deadline)
+                      - ngx_current_msec);
         return;
     }
 

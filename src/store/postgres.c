@@ -307,6 +307,7 @@ static ngx_int_t
 ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
 {
     PGconn                            *conn;
+    ngx_int_t                          rc;
     ngx_msec_t                         deadline;
     ngx_http_concert_lane_t           *lane;
     ngx_http_concert_postgres_conf_t  *pcf;
@@ -322,11 +323,12 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
 
     conn = PQconnectStart(pcf->conninfo);
 
-    if (conn == NULL
-        || ngx_http_concert_pg_poll_connect(conn, deadline) != NGX_OK)
-    {
+    rc = conn ? ngx_http_concert_pg_poll_connect(conn, deadline) : NGX_ERROR;
+
+    if (rc != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: cannot connect to PostgreSQL: %*s",
+                      "concert: cannot connect to PostgreSQL: %s%*s",
+                      rc == NGX_DECLINED ? "no answer in time: " : "",
                       ngx_http_concert_pg_line(PQerrorMessage(conn)),
                       PQerrorMessage(conn));
         PQfinish(conn);
@@ -348,7 +350,8 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
 static ngx_int_t
 ngx_http_concert_pg_poll_connect(PGconn *conn, ngx_msec_t deadline)
 {
-    short  events;
+    short      events;
+    ngx_int_t  rc;
 
     if (PQstatus(conn) == CONNECTION_BAD) {
         return NGX_ERROR;
@@ -357,8 +360,9 @@ ngx_http_concert_pg_poll_connect(PGconn *conn, ngx_msec_t deadline)
     events = POLLOUT;
 
     for ( ;; ) {
-        if (ngx_http_concert_pg_wait(conn, events, deadline) != NGX_OK) {
-            return NGX_ERROR;
+        rc = ngx_http_concert_pg_wait(conn, events, deadline);
+        if (rc != NGX_OK) {
+            return rc;
         }
 
         switch (PQconnectPoll(conn)) {
@@ -427,11 +431,15 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
         return NGX_ERROR;
     }
 
-    /* the server gives up before we do, and says so */
+    /*
+     * The server gives up before we do, and says so.  Every statement has one
+     * good plan, by key: to plan it again each time costs more than to run it.
+     */
 
     ngx_sprintf((u_char *) sql,
                 "set statement_timeout = %M;"
                 "set synchronous_commit = on;"
+                "set plan_cache_mode = force_generic_plan;"
                 "select * from concert.%s()%Z",
                 pcf->timeout - pcf->timeout / 4,
                 pcf->writes ? "warm" : "ready");
