@@ -106,8 +106,8 @@ static const ngx_http_concert_group_t
         .name = ngx_string("write"),
         .store = &ngx_http_concert_postgres,
         .away_code = "store_unavailable",
-        .nlanes = 8,
-        .batch = 1
+        .nlanes = 4,
+        .batch = 16
     },
 
     [NGX_HTTP_CONCERT_REDIS] = {

@@ -142,7 +142,8 @@ SKIP: {
 
     is @done + @refused, 11, 'what is not refused is done';
     cmp_ok scalar @done, '>=', 3, 'calls wait for as long as there is room';
-    is_problem $refused[0], 'overloaded', 'a refusal for want of room is a 503';
+    is_problem $refused[0], 'overloaded',
+               'a refusal for want of room is a 503';
     ok $refused[0]->header('Retry-After'),
        'a refusal for want of room says when to try again';
     is $ann->balance, scalar @done, 'what was refused was not done';

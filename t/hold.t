@@ -90,7 +90,8 @@ sub status_of {
 
     my $again = $ann->reserve($schedule, 2);
     is $again->status, 200, 'who lost a seat may take it again';
-    isnt $again->json->{reservationId}, $held, 'a seat taken again is held anew';
+    isnt $again->json->{reservationId}, $held,
+         'a seat taken again is held anew';
 
     undef $job;
 
@@ -99,7 +100,8 @@ sub status_of {
                'the job ends what ran out';
     eventually { @{ listed($ann, $schedule) } == 5 }
                'the job lists seats of holds that ran out again';
-    is status_of($ann, $held), 'EXPIRED', 'what the job has ended reads EXPIRED';
+    is status_of($ann, $held), 'EXPIRED',
+       'what the job has ended reads EXPIRED';
     is sql("select sum(broken) from concert.violations()"), 0,
        'holds that ran out leave no rule broken';
 

@@ -26,7 +26,8 @@ is broken(), '', 'every rule holds before';
     is $ann->pay($paid, 2000)->status, 200, 'what is held is paid';
 
     my $held = $bob->reserve($schedule, 3)->json->{reservationId};
-    is $bob->delete("/api/reservations/$held")->status, 204, 'what is held is given back';
+    is $bob->delete("/api/reservations/$held")->status, 204,
+       'what is held is given back';
 
     my $over = expired($eve->id, $schedule, 4, 5);
     eventually { sql("select status from concert.reservations
@@ -100,7 +101,8 @@ my @refused = (
          select operation, $bob, 0, 1 from concert.transfers
          where transfer_id = $transfer",
     'a live hold does not lose its seat' =>
-        "update concert.seats set reservation_id = null, hold_until = '-infinity'
+        "update concert.seats
+         set reservation_id = null, hold_until = '-infinity'
          where schedule_id = $schedule and seat_id = 2",
     'a sold seat is not taken' =>
         "update concert.seats set reservation_id = $held,
@@ -163,7 +165,8 @@ is sql("select status from concert.reservations where reservation_id = $held"),
 
 # The other side: that a check of the ledger sees what it must.
 {
-    my $session = lock_rows('alter table concert.accounts disable trigger user');
+    my $session = lock_rows('alter table concert.accounts
+                             disable trigger user');
 
     $session->run("update concert.accounts set balance = balance + 1
                    where account_id = $bob");

@@ -146,7 +146,8 @@ sub requests {
     is $status->{queue}{capacity}, 2, 'status tells how many may be in';
     is $status->{queue}{ttl}, 300, 'status tells how long tokens live';
     is_deeply [ sort map { $_->{group} } @{ $status->{lanes} } ],
-              [ qw( read redis write ) ], 'status tells of all groups of lanes';
+              [ qw( read redis write ) ],
+              'status tells of all groups of lanes';
     ok $status->{version}, 'status tells the version';
     is ref $status->{routes}, 'HASH', 'status tells of the routes';
 

@@ -40,20 +40,22 @@ $ann->enter;
     my ($items, $sizes) = walk($ann, "/api/concerts?size=50&after=$after");
     is_deeply [ map { $_->{concertId} } @$items ], [ map { 0 + $_ } @concerts ],
               'a walk through concerts meets each once';
-    is_deeply $sizes, [ 50, 50, 5 ], 'pages of concerts have the size asked for';
+    is_deeply $sizes, [ 50, 50, 5 ],
+              'pages of concerts have the size asked for';
 
     ($items, $sizes) = walk($ann, "/api/concerts?after=$after");
     is_deeply $sizes, [ 100, 5 ], 'a page of concerts has 100 by itself';
 
     ($items, $sizes) = walk($ann, "/api/concerts?size=105&after=$after");
-    is_deeply $sizes, [ 105 ], 'a page that is just large enough is the only one';
+    is_deeply $sizes, [ 105 ],
+              'a page that is just large enough is the only one';
 }
 
 {
     my $concert = concert();
     my @schedules = split /\n/,
-        sql("select concert.add_schedule($concert, now() + i * interval '1 day',
-                                         1, 1)
+        sql("select concert.add_schedule($concert,
+                                         now() + i * interval '1 day', 1, 1)
              from generate_series(-2, 9) i");
 
     my ($items, $sizes) = walk($ann,
@@ -61,7 +63,8 @@ $ann->enter;
     is_deeply [ map { $_->{scheduleId} } @$items ],
               [ map { 0 + $_ } @schedules[3 .. 11] ],
               'a walk through schedules meets each that is to come once';
-    is_deeply $sizes, [ 4, 4, 1 ], 'pages of schedules have the size asked for';
+    is_deeply $sizes, [ 4, 4, 1 ],
+              'pages of schedules have the size asked for';
 }
 
 {

@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 158;
+plan tests => 162;
 
 run_tests();
 
@@ -364,3 +364,18 @@ Content-Type: application/problem+json
 --- request
 GET /concert_problem
 --- problem: route_not_found
+
+
+
+=== TEST 36: a transfer coding that nginx does not know is a problem
+--- request
+POST /api/token
+{"userId": 5}
+--- more_headers
+Transfer-Encoding: gzip
+--- error_code: 501
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "status":501,
+--- no_error_log
+[alert]

@@ -179,7 +179,8 @@ sub count_active {
 
     $_->enter for $first, $second, $third;
 
-    eventually { $second->is_active } 'when a token has ended the next goes in';
+    eventually { $second->is_active }
+               'when a token has ended the next goes in';
     ok !$first->is_active, 'who was in for too long may not go on';
     is_problem $first->token, 'token_not_found',
                'who was in for too long has no token';

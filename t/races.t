@@ -1,4 +1,4 @@
-# Many at once: of those who want the same, one wins, and nobody meets an error.
+# Many at once: of those who want the same one wins, and none meets an error.
 
 use strict;
 use warnings;
@@ -66,7 +66,7 @@ my $nginx = nginx(workers => 2);
         map { $_->reserve_request($schedule, shuffle(1 .. 4)) } @users);
 
     is_deeply count_codes(@answers), { ok => 1, seat_taken => 11 },
-              'who asks for the same seats in different order does not collide';
+              'who asks for the same seats in another order does not collide';
 }
 
 {
@@ -74,7 +74,8 @@ my $nginx = nginx(workers => 2);
     my ($ann) = active($nginx, 1, 5000);
     my $held = hold($ann->id, $schedule, 1);
 
-    my @answers = $nginx->together(map { $ann->pay_request($held, 1000) } 1 .. 10);
+    my @answers = $nginx->together(
+        map { $ann->pay_request($held, 1000) } 1 .. 10);
 
     is_deeply count_codes(@answers), { ok => 1, reservation_paid => 9 },
               'of ten payments at once one is made';
@@ -161,7 +162,8 @@ $nginx->stop;
               . ' concert_user_limit';
 
     my @pairs = $nginx->together(
-        map { $ann->reserve_request(schedule(seats => 12), $_, $_ + 1) } 1 .. 4);
+        map { $ann->reserve_request(schedule(seats => 12), $_, $_ + 1) }
+            1 .. 4);
 
     is_deeply count_codes(@pairs), { ok => 4 },
               'concert_user_limit does not count what is in other schedules';

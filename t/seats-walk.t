@@ -77,7 +77,8 @@ sub wraps {
 {
     my $schedule = schedule(seats => 1000);
     my @first = map {
-        walker()->get("/api/concerts/seats/$schedule?size=1")->json->[0]{seatId}
+        walker()->get("/api/concerts/seats/$schedule?size=1")
+                ->json->[0]{seatId}
     } 1 .. 20;
 
     cmp_ok scalar(uniq @first), '>', 10,
@@ -107,7 +108,7 @@ sub wraps {
     my $schedule = schedule(seats => 50);
 
     is_deeply walk(walker(), "/api/concerts/seats/$schedule?size=7&after=0"),
-              [ 1 .. 50 ], 'a walk from after=0 goes through all seats in order';
+              [ 1 .. 50 ], 'a walk from after=0 meets all seats in order';
     is_deeply walk(walker(), "/api/concerts/seats/$schedule?size=7&after=20"),
               [ 21 .. 50 ], 'a walk from a plain after never wraps';
     is_deeply in_order(walk(walker(),
@@ -137,7 +138,8 @@ sub wraps {
         }
     }
 
-    is_deeply \@wrong, [], 'walks through small schedules meet every seat once';
+    is_deeply \@wrong, [],
+              'walks through small schedules meet every seat once';
 }
 
 {
@@ -187,7 +189,7 @@ sub wraps {
     hold(user(), $schedule, $kept);
 
     is_deeply walk($walker, $first->next), [],
-              'a Link leads to an empty page when nothing stayed free behind it';
+              'a Link leads to an empty page when nothing is free behind it';
 }
 
 {

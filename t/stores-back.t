@@ -159,8 +159,10 @@ sub redis {
 
     is $eve->token->json->{position}, 2,
        'a Redis that has forgotten the scripts is told them again';
-    is $ann->leave->status, 204, 'a Redis that was told the scripts again lets one leave';
-    ok $bob->is_active, 'a Redis that was told the scripts again lets the next one in';
+    is $ann->leave->status, 204,
+       'a Redis that was told the scripts again lets one leave';
+    ok $bob->is_active,
+       'a Redis that was told the scripts again lets the next one in';
 
     $nginx->stop;
 }

@@ -5,8 +5,7 @@ package Concert;
 # Most are in the format of Test::Nginx: a block is a configuration, a request
 # and the answer that it must get.  "use Concert" after "use
 # Test::Nginx::Socket" gives each block the whole service (the shipped
-# concert_routes.conf, a queue of its own) and these sections, of which all but
-# one are optional:
+# concert_routes.conf, a queue of its own) and these sections:
 #
 #   --- config    what the server has instead of concert_routes.conf
 #   --- http_config  more directives; one of a default's name replaces it
@@ -84,8 +83,9 @@ my %Status = (
     reservation_not_found => 404, payment_not_found => 404,
     route_not_found => 404,
     method_not_allowed => 405,
-    seat_taken => 409, reservation_expired => 409, reservation_cancelled => 409,
-    reservation_paid => 409, payment_in_progress => 409,
+    seat_taken => 409, reservation_expired => 409,
+    reservation_cancelled => 409, reservation_paid => 409,
+    payment_in_progress => 409,
     sale_not_open => 409, sale_closed => 409, seat_limit => 409,
     body_too_large => 413,
     media_type_unsupported => 415,
@@ -96,7 +96,8 @@ my %Status = (
 );
 
 sub import {
-    my ($class) = @_;
+    die "the tests need the environment that 'make test' gives them\n"
+        if !$Conninfo || !$Redis;
 
     no strict 'refs';
     *{ caller() . "::$_" } = \&$_ for @EXPORT;
@@ -901,7 +902,8 @@ sub delete { my $self = shift; return $self->ask(DELETE => @_) }
 sub enter_request {
     my ($self) = @_;
 
-    return $self->bytes_of(POST => '/api/token', { userId => 0 + $self->{id} });
+    return $self->bytes_of(POST => '/api/token',
+                           { userId => 0 + $self->{id} });
 }
 
 sub reserve_request {
