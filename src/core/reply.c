@@ -121,8 +121,8 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
     { "overloaded", 503, "Overloaded",
       "Nothing was done; try again as Retry-After says." },
     { "store_unavailable", 503, "Store unavailable",
-      "The database is away; nothing was done; try again as Retry-After "
-      "says." },
+      "The database is away or could not do this; nothing was done; try again "
+      "as Retry-After says." },
     { "queue_unavailable", 503, "Queue unavailable",
       "The waiting queue is away; nothing was done; try again as Retry-After "
       "says." },
