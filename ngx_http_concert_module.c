@@ -62,6 +62,9 @@ static char *ngx_http_concert_add_zone(ngx_conf_t *cf,
     ngx_http_concert_main_conf_t *cmcf, ngx_str_t *name, size_t size);
 static char *ngx_http_concert_postgres_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_postgres_confs(ngx_conf_t *cf,
+    ngx_str_t *conninfo, ngx_http_concert_group_t *read,
+    ngx_http_concert_group_t *write);
 static char *ngx_http_concert_redis_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
@@ -554,15 +557,10 @@ ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_concert_main_conf_t *cmcf = conf;
 
-    char                              *wrong;
-    u_char                            *p;
-    ngx_str_t                         *value;
-    ngx_uint_t                         i;
-    ngx_http_concert_group_t          *read, *write;
-    ngx_http_concert_postgres_conf_t  *pcf;
-
-    static const char  settings[] =
-        " gssencmode=disable fallback_application_name=concert";
+    char                      *wrong;
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_http_concert_group_t  *read, *write;
 
     read = &cmcf->groups[NGX_HTTP_CONCERT_READ];
     write = &cmcf->groups[NGX_HTTP_CONCERT_WRITE];
@@ -599,8 +597,24 @@ ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 
     write->max_queue = read->max_queue;
 
+    return ngx_http_concert_postgres_confs(cf, &value[1], read, write);
+}
+
+
+/* both groups have the same connection string, with settings of ours */
+
+static char *
+ngx_http_concert_postgres_confs(ngx_conf_t *cf, ngx_str_t *conninfo,
+    ngx_http_concert_group_t *read, ngx_http_concert_group_t *write)
+{
+    u_char                            *p;
+    ngx_http_concert_postgres_conf_t  *pcf;
+
+    static const char  settings[] =
+        " gssencmode=disable fallback_application_name=concert";
+
     pcf = ngx_pcalloc(cf->pool, 2 * sizeof(ngx_http_concert_postgres_conf_t));
-    p = ngx_pnalloc(cf->pool, value[1].len + sizeof(settings));
+    p = ngx_pnalloc(cf->pool, conninfo->len + sizeof(settings));
 
     if (pcf == NULL || p == NULL) {
         return NGX_CONF_ERROR;
@@ -610,7 +624,7 @@ ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     pcf[1].conninfo = (char *) p;
     pcf[1].writes = 1;
 
-    p = ngx_cpymem(p, value[1].data, value[1].len);
+    p = ngx_cpymem(p, conninfo->data, conninfo->len);
     ngx_memcpy(p, settings, sizeof(settings));
 
     read->conf = &pcf[0];

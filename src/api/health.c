@@ -26,11 +26,6 @@ static const ngx_http_concert_op_t  ngx_http_concert_ready_postgres = {
 };
 
 
-static const ngx_http_concert_op_t  ngx_http_concert_ready_redis = {
-    "look", NGX_HTTP_CONCERT_REDIS, NULL
-};
-
-
 ngx_http_concert_route_t  ngx_http_concert_healthz_route = {
     ngx_string("healthz"),
     {
@@ -89,7 +84,7 @@ ngx_http_concert_readyz_postgres(ngx_http_concert_call_t *call)
     call->id = (call->outcome == NGX_HTTP_CONCERT_OK
                 && !ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_WRITE].down);
 
-    ngx_http_concert_call_step(call, &ngx_http_concert_ready_redis,
+    ngx_http_concert_call_step(call, &ngx_http_concert_look,
                                ngx_http_concert_readyz_read);
 
     if (ngx_http_concert_queue_params(call) != NGX_OK) {

@@ -33,11 +33,6 @@ static const ngx_http_concert_op_t  ngx_http_concert_enter = {
 };
 
 
-static const ngx_http_concert_op_t  ngx_http_concert_look = {
-    "look", NGX_HTTP_CONCERT_REDIS, NULL
-};
-
-
 static const ngx_http_concert_op_t  ngx_http_concert_leave = {
     "leave", NGX_HTTP_CONCERT_REDIS, NULL
 };

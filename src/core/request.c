@@ -53,7 +53,7 @@ ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
 static ngx_uint_t  ngx_http_concert_nested;
 
 
-static const ngx_http_concert_op_t  ngx_http_concert_look = {
+const ngx_http_concert_op_t  ngx_http_concert_look = {
     "look", NGX_HTTP_CONCERT_REDIS, NULL
 };
 

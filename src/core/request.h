@@ -179,6 +179,9 @@ void ngx_http_concert_answer(ngx_http_concert_call_t *call);
 /* whether the step ended well; if not, call->reply tells the client so */
 ngx_uint_t ngx_http_concert_succeeded(ngx_http_concert_call_t *call);
 
+/* the script that looks where a user stands */
+extern const ngx_http_concert_op_t  ngx_http_concert_look;
+
 /* parameters that every queue script takes, then the user */
 ngx_int_t ngx_http_concert_queue_params(ngx_http_concert_call_t *call);
 
