@@ -287,7 +287,6 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
         cmcf->groups[i] = ngx_http_concert_default_groups[i];
-        cmcf->groups[i].id = i;
     }
 
     return cmcf;

@@ -59,7 +59,6 @@ struct ngx_http_concert_lane_s {
 
 struct ngx_http_concert_group_s {
     ngx_str_t                        name;
-    ngx_uint_t                       id;
     const ngx_http_concert_store_t  *store;
     void                            *conf;       /* the store's, read only */
     ngx_uint_t                       nlanes;

@@ -598,13 +598,7 @@ ngx_http_concert_query_integer(ngx_http_request_t *r,
         }
     }
 
-    if (n == 0 && missing == NULL) {
-        return ngx_http_concert_bad_request(call, name, "is missing");
-    }
-
-    if (missing) {
-        *missing = (n == 0);
-    }
+    *missing = (n == 0);
 
     return NGX_OK;
 }

@@ -159,8 +159,8 @@ ngx_int_t ngx_http_concert_body_integer(ngx_http_concert_call_t *call,
     json_t *body, const char *name, int64_t min, int64_t *value);
 
 /*
- * For parse(): reads an integer of the query.  It is given once or, where
- * "missing" is not NULL, not at all, which sets *missing.
+ * For parse(): reads an integer of the query, which is given once or not at
+ * all; *missing says which.
  */
 ngx_int_t ngx_http_concert_query_integer(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, const char *name, int64_t min, int64_t max,
