@@ -145,8 +145,10 @@ sub reads {
     is(one('select version from concert.ready()'), schema_files(),
        'ready tells the version of the schema');
 
-    is_deeply([rows('select * from concert.balance(999999999)')], [],
-              'there is no balance without an account');
+    is_deeply([map { [@$_{qw(request balance)}] }
+               rows("select * from concert.balance('{2, 999999999, 1, 2}')")],
+              [[1, balance(2)], [2, undef], [3, balance(1)], [4, balance(2)]],
+              'balances come in the order of the requests, null without account');
 
     is(one(q{select concert.epoch_ms('2026-11-22T19:00:00.1239+09:00')}),
        1795341600123, 'epoch_ms is in whole milliseconds');
@@ -1406,7 +1408,7 @@ sub payment {
     return (rows("select * from concert.payment($user, $id)"))[0];
 }
 
-sub balance { return one("select balance from concert.balance($_[0])") }
+sub balance { return one("select balance from concert.balance(array[$_[0]])") }
 
 # All free seats, from seat 1.
 sub page {

@@ -1,11 +1,12 @@
 -- The operations: one function is one round trip.
 --
--- A function that writes takes arrays, one element a request, and returns one
--- row a request: its index and its outcome, which is 'ok' or a code of the API.
--- A conflict is an outcome and never an error.  "p_operations" are ids given
--- by the caller; an operation that was done already is not done again but
--- answered from what it wrote, so a caller that lost its connection may ask
--- again.  Times leave as milliseconds since the epoch.
+-- A function that writes, or that many ask at once, takes arrays, one element a
+-- request, and returns one row a request, in their order.  A write's rows have
+-- an outcome, which is 'ok' or a code of the API: a conflict is an outcome and
+-- never an error.  "p_operations" are ids given by the caller; an operation
+-- that was done already is not done again but answered from what it wrote, so a
+-- caller that lost its connection may ask again.  Times leave as milliseconds
+-- since the epoch.
 --
 -- "set plan_cache_mode": every statement has one good plan, by key, and to
 -- plan it again for each call would cost more than to run it.
@@ -24,11 +25,16 @@ language sql stable as $$
     from concert.schema_version v
 $$;
 
-create function concert.balance(p_user bigint) returns table (balance bigint)
+-- A null balance: there is no such user.
+
+create function concert.balance(p_users bigint[])
+returns table (request bigint, balance bigint)
 language sql stable as $$
-    select a.balance
-    from concert.accounts a
-    where a.account_id = p_user
+    select u.request, (select a.balance
+                       from concert.accounts a
+                       where a.account_id = u.user_id)
+    from unnest(p_users) with ordinality as u (user_id, request)
+    order by u.request
 $$;
 
 create function concert.concerts_page(p_after bigint, p_size integer)

@@ -11,7 +11,7 @@ static void ngx_http_concert_balance_read(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_balance = {
-    "balance", NGX_HTTP_CONCERT_READ, NULL
+    "balance", NGX_HTTP_CONCERT_READ, "a"
 };
 
 
@@ -45,12 +45,12 @@ static void
 ngx_http_concert_balance_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    if (res->rows == 0) {
+    if (res->rows == 0 || res->null(res, 0, 1)) {
         ngx_http_concert_call_fail(call, "user_not_found", NULL);
         return;
     }
 
-    ngx_http_concert_balance_body(call, res->integer(res, 0, 0));
+    ngx_http_concert_balance_body(call, res->integer(res, 0, 1));
 }
 
 

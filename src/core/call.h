@@ -38,15 +38,15 @@ enum {
 
 /*
  * What a store can do: an SQL function or a Lua script by its name.  "params"
- * has a letter for each parameter of an SQL function that writes, which says
- * how the parameters of the calls of one batch become the function's arrays:
+ * has a letter for each parameter of an SQL function over arrays, which says
+ * how the parameters of the calls of one batch become those arrays:
  *
  *   a  one element a call
  *   l  a comma-separated list a call: two arrays, the index of the call
  *      (from 1) and the value
  *   s  the same value for all calls
  *
- * Reads and scripts take their parameters as they are.
+ * Other functions (NULL) and scripts take their parameters as they are.
  */
 
 typedef struct {

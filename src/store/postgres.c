@@ -2,9 +2,9 @@
 /*
  * A lane's connection to PostgreSQL.
  *
- * The calls of a batch become units, each one statement: a read is a unit of
- * its own; calls that write and run the same function are one unit, whose
- * arrays have an element a call.  A batch of reads ends with one sync; each
+ * The calls of a batch become units, each one statement: calls of the same
+ * function over arrays are one unit, whose arrays have an element a call; any
+ * other call is a unit of its own.  A batch of reads ends with one sync; each
  * unit that writes has its own, so it is a transaction, and it has succeeded
  * only when its sync is answered: a result comes before the commit.
  *
@@ -256,7 +256,7 @@ ngx_http_concert_pg_units(ngx_http_concert_pg_batch_t *batch)
         unit = &batch->units[batch->nunits++];
         ngx_http_concert_pg_unit(unit, &calls[i], 1);
 
-        if (!batch->writes) {
+        if (calls[i]->op->params == NULL) {
             continue;
         }
 
@@ -1105,7 +1105,7 @@ ngx_http_concert_pg_finish(ngx_http_concert_pg_batch_t *batch)
 }
 
 
-/* an operation that writes answers with one row a call */
+/* a function over arrays answers with one row a call */
 
 static void
 ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit)
@@ -1125,7 +1125,7 @@ ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit)
         result.first = i;
 
         if (unit->ncalls > 1) {
-            result.rows = 1;
+            result.rows = (i < (ngx_uint_t) PQntuples(unit->res));
         }
 
         call->outcome = NGX_HTTP_CONCERT_OK;
