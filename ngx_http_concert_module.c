@@ -102,15 +102,19 @@ static const ngx_http_concert_group_t
         .store = &ngx_http_concert_postgres,
         .away_code = "store_unavailable",
         .nlanes = 2,
-        .batch = 64
+        .batch = 64,
+        .gather = 16,
+        .patience = 1
     },
 
     [NGX_HTTP_CONCERT_WRITE] = {
         .name = ngx_string("write"),
         .store = &ngx_http_concert_postgres,
         .away_code = "store_unavailable",
-        .nlanes = 4,
-        .batch = 16
+        .nlanes = 2,
+        .batch = 32,
+        .gather = 32,
+        .patience = 5
     },
 
     [NGX_HTTP_CONCERT_REDIS] = {
@@ -118,7 +122,9 @@ static const ngx_http_concert_group_t
         .store = &ngx_http_concert_redis,
         .away_code = "queue_unavailable",
         .nlanes = 1,
-        .batch = 64
+        .batch = 64,
+        .gather = 64,
+        .patience = 1
     }
 };
 

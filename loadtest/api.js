@@ -134,7 +134,7 @@ export function schedules() {
 }
 
 export function seats(all) {
-    lib.getSeats(activeUser(), lib.randomItem(all).scheduleId);
+    lib.getSeat(activeUser(), lib.randomItem(all).scheduleId);
 }
 
 export function reserve(all) {

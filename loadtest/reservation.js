@@ -6,7 +6,7 @@
 // and the price is what the reservation says.
 
 import { sleep } from 'k6';
-import { duration, enter, getConcerts, getSchedules, getSeats, getToken,
+import { duration, enter, getConcerts, getSchedules, getSeat, getToken,
          isActive, ownShare, pay, randomIntBetween, randomItem, reserve,
          thresholds, vus } from './lib.js';
 
@@ -51,14 +51,14 @@ export default function () {
     sleep(1.5);
 
     const scheduleId = randomItem(schedules).scheduleId;
-    const seats = getSeats(userId, scheduleId);
-    if (!seats) {
+    const seat = getSeat(userId, scheduleId);
+    if (!seat) {
         return;
     }
     sleep(1);
 
     const reservation = reserve(userId, CONCERT, scheduleId,
-                                randomItem(seats).seatId);
+                                seat.seatId);
     if (reservation) {
         pay(userId, reservation);
     }

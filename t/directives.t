@@ -135,7 +135,7 @@ qr/\[emerg\].*needs Redis: write concert_redis /
 concert_postgres "$TEST_NGINX_CONCERT_PG";
 --- must_die
 --- error_log eval
-qr/\[emerg\].*write "thread_pool concert_io threads=7;"/
+qr/\[emerg\].*write "thread_pool concert_io threads=5;"/
 
 
 

@@ -1356,17 +1356,12 @@ sub charge_sql {
 # { hold => ms, limit => seats }, [user, concert, schedule, seats]
 sub reserve_sql {
     my ($options, @requests) = @_;
-    my (@numbers, @seats);
-
-    for my $i (0 .. $#requests) {
-        push @numbers, map { $i + 1 } @{ $requests[$i][3] };
-        push @seats, @{ $requests[$i][3] };
-    }
+    my $seats = join ',', map { '"{' . join(',', @{ $_->[3] }) . '}"' } @requests;
 
     return call('reserve', uuids(map { $_->[4] } @requests),
                 (map { my $n = $_; bigints(map { $_->[$n] } @requests) }
                  0 .. 2),
-                "'{" . join(',', @numbers) . "}'::integer[]", bigints(@seats),
+                "'{$seats}'::text[]",
                 $options->{hold} // HOLD, $options->{limit} // 'null');
 }
 
@@ -1385,7 +1380,7 @@ sub cancel_sql {
 sub call {
     my ($function, @parameters) = @_;
     return "select row_to_json(r) from concert.$function("
-           . join(', ', @parameters) . ') r';
+           . join(', ', @parameters) . ') r order by r.request';
 }
 
 sub uuids {

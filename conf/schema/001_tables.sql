@@ -57,7 +57,7 @@ create view concert.ledger as
 -- accounts, ordered by id, before they insert.
 
 create function concert.apply_transfers() returns trigger
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql as $$
 declare
     v_accounts  bigint;
     v_changed   bigint;
@@ -203,26 +203,30 @@ create index reservations_of_user on concert.reservations (user_id, reservation_
 create index reservations_held on concert.reservations (hold_until)
     where status = 'HELD';
 
--- At commit, a live reservation has every one of its seats.
+-- At the end of every statement, a live reservation has every one of its seats.
 
-create function concert.check_reservation() returns trigger
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+create function concert.check_reservations() returns trigger
+language plpgsql as $$
+declare
+    v_broken  bigint;
 begin
-    if (select count(*)
-        from concert.seats s
-        where s.schedule_id = new.schedule_id
-          and s.seat_id = any (new.seat_ids)
-          and s.reservation_id = new.reservation_id
-          and s.hold_until = case new.status
-                             when 'HELD' then new.hold_until
-                             else 'infinity' end)
-       <> cardinality(new.seat_ids)
-       and exists (select
-                   from concert.reservations r
-                   where r.reservation_id = new.reservation_id
-                     and r.status = new.status)
-    then
-        raise exception 'reservation % does not have its seats', new.reservation_id
+    select c.reservation_id
+    into v_broken
+    from changed c
+    where c.status in ('HELD', 'PAYING', 'PAID')
+      and (select count(*)
+           from concert.seats s
+           where s.schedule_id = c.schedule_id
+             and s.seat_id = any (c.seat_ids)
+             and s.reservation_id = c.reservation_id
+             and s.hold_until = case c.status
+                                when 'HELD' then c.hold_until
+                                else 'infinity' end)
+          <> cardinality(c.seat_ids)
+    limit 1;
+
+    if found then
+        raise exception 'reservation % does not have its seats', v_broken
             using errcode = 'integrity_constraint_violation';
     end if;
 
@@ -230,17 +234,21 @@ begin
 end
 $$;
 
-create constraint trigger reservation_has_its_seats
-    after insert or update of status, seat_ids on concert.reservations
-    deferrable initially deferred
-    for each row when (new.status in ('HELD', 'PAYING', 'PAID'))
-    execute function concert.check_reservation();
+create trigger new_reservations_have_their_seats
+    after insert on concert.reservations
+    referencing new table as changed
+    for each statement execute function concert.check_reservations();
+
+create trigger reservations_have_their_seats
+    after update on concert.reservations
+    referencing new table as changed
+    for each statement execute function concert.check_reservations();
 
 -- At commit, a seat has left a hold that runs, or a sale, or has less time in
 -- it, only because that reservation is over.
 
 create function concert.check_seat_left() returns trigger
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql as $$
 begin
     if exists (select
                from concert.reservations r

@@ -8,8 +8,13 @@
 -- caller that lost its connection may ask again.  Times leave as milliseconds
 -- since the epoch.
 --
--- "set plan_cache_mode": every statement has one good plan, by key, and to
--- plan it again for each call would cost more than to run it.
+-- Requests of one call that want the same (a seat, a balance) are told apart in
+-- rounds: each answers what cannot succeed any more, and does what shares
+-- nothing with an earlier request that can.
+--
+-- The module's connections plan a statement once (store/postgres.c), perhaps
+-- while the tables are empty, so each must be written so that only keys can lead
+-- to its rows: "lateral ... limit 1" and "= any" leave no other plan.
 
 create function concert.epoch_ms(p_time timestamptz) returns bigint
 language sql stable parallel safe as $$
@@ -169,11 +174,11 @@ $$;
 
 create function concert.charge(p_operations uuid[], p_users bigint[],
                                p_amounts bigint[])
-returns table (request integer, outcome text, balance bigint)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+returns table (request bigint, outcome text, balance bigint)
+language plpgsql as $$
 #variable_conflict use_column
 declare
-    v_balance  bigint;
+    v_left  bigint[] := array(select generate_subscripts(p_operations, 1));
 begin
     perform
     from concert.accounts a
@@ -181,66 +186,79 @@ begin
     order by a.account_id
     for no key update;
 
-    for i in 1 .. cardinality(p_operations) loop
-        request := i;
-        outcome := 'ok';
-
-        select a.balance into v_balance
-        from concert.accounts a
-        where a.account_id = p_users[i];
-
-        if not found then
-            outcome := 'user_not_found';
-
-        elsif exists (select
-                      from concert.transfers t
-                      where t.operation = p_operations[i])
-        then
-            null;
-
-        elsif v_balance > 9007199254740991 - p_amounts[i] then
-            outcome := 'balance_limit';
-
-        else
-            insert into concert.transfers
-                (operation, debit_account, credit_account, amount)
-            values (p_operations[i], -1, p_users[i], p_amounts[i]);
-
-            v_balance := v_balance + p_amounts[i];
-        end if;
-
-        balance := v_balance;
-        return next;
+    while cardinality(v_left) > 0 loop
+        for request, outcome, balance in
+            with judged as materialized (
+                select q.*, a.balance, t.operation is not null as done,
+                       case when a.balance is null then 'user_not_found'
+                            when t.operation is null
+                                 and a.balance > 9007199254740991 - q.amount
+                                then 'balance_limit'
+                            else 'ok'
+                       end as outcome
+                from unnest(p_operations, p_users, p_amounts) with ordinality
+                     as q (operation, user_id, amount, request)
+                left join lateral (select a.balance
+                                   from concert.accounts a
+                                   where a.account_id = q.user_id
+                                   limit 1) a on true
+                left join lateral (select t.operation
+                                   from concert.transfers t
+                                   where t.operation = q.operation
+                                   limit 1) t on true
+                where q.request = any (v_left)
+            ), due as materialized (
+                select distinct on (user_id) *
+                from judged
+                where outcome = 'ok'
+                  and not done
+                order by user_id, request
+            ), moved as (
+                insert into concert.transfers
+                    (operation, debit_account, credit_account, amount)
+                select operation, -1, user_id, amount
+                from due
+            )
+            select request, outcome, balance
+            from judged
+            where outcome <> 'ok'
+               or done
+            union all
+            select request, outcome, balance + amount
+            from due
+        loop
+            v_left := array_remove(v_left, request);
+            return next;
+        end loop;
     end loop;
 end
 $$;
 
 
--- Holds seats, all or none a request.  The seats of request i are those
--- p_seat_ids whose p_seat_request is i.  p_user_limit null: no limit.  Locks
--- the seats, then (with a limit) the accounts.  "seats" are the seats held or,
--- with 'seat_taken', those that somebody else has.
+-- Holds seats, all or none a request.  "p_seats" has an array of seat ids, as
+-- text, for each request.  p_user_limit null: no limit.  Locks the seats, then
+-- (with a limit) the accounts.  "seats" are the seats held or, with
+-- 'seat_taken', those that somebody else has.
 
 create function concert.reserve(p_operations uuid[], p_users bigint[],
                                 p_concerts bigint[], p_schedules bigint[],
-                                p_seat_request integer[], p_seat_ids bigint[],
-                                p_hold_ms bigint, p_user_limit bigint)
-returns table (request integer, outcome text, reservation_id bigint,
+                                p_seats text[], p_hold_ms bigint,
+                                p_user_limit bigint)
+returns table (request bigint, outcome text, reservation_id bigint,
                title text, seats text, total_price bigint, status text,
                expires_ms bigint)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql as $$
 #variable_conflict use_column
 declare
     v_now    timestamptz;
     v_until  timestamptz;
-    v_asked  bigint[];
-    v        record;
+    v_left   bigint[] := array(select generate_subscripts(p_operations, 1));
 begin
     perform
     from concert.seats s
     where (s.schedule_id, s.seat_id) in
-          (select p_schedules[q.request], q.seat_id
-           from unnest(p_seat_request, p_seat_ids) as q (request, seat_id))
+          (select q.schedule_id, unnest(q.seats::bigint[])
+           from unnest(p_schedules, p_seats) as q (schedule_id, seats))
     order by s.schedule_id, s.seat_id
     for no key update;
 
@@ -255,89 +273,116 @@ begin
     v_now := clock_timestamp();
     v_until := date_trunc('milliseconds', v_now + p_hold_ms * interval '1 ms');
 
-    for i in 1 .. cardinality(p_operations) loop
-        v_asked := array(select q.seat_id
-                         from unnest(p_seat_request, p_seat_ids)
-                              as q (request, seat_id)
-                         where q.request = i);
-
-        -- everything that decides; a subselect of the target list is run
-        -- only for the branch that needs it
-
-        select s.starts_at, s.sale_opens_at, c.title, a.account_id,
-               d.reservation_id, d.seat_ids, d.total_price, d.status,
-               d.hold_until, w.found, w.taken, w.price,
-               case when p_user_limit is not null
-                    then concert.seats_of_user(p_users[i], p_schedules[i], v_now)
-               end as has
-        into v
-        from (select) one
-        left join concert.schedules s on s.schedule_id = p_schedules[i]
-                                     and s.concert_id = p_concerts[i]
-        left join concert.concerts c on c.concert_id = s.concert_id
-        left join concert.accounts a on a.account_id = p_users[i]
-        left join concert.reservations d on d.operation = p_operations[i]
-        left join lateral (
-            select array_agg(x.seat_id order by x.seat_id) as found,
-                   array_agg(x.seat_id order by x.seat_id)
-                       filter (where x.hold_until > v_now) as taken,
-                   sum(x.price) as price
-            from concert.seats x
-            where x.schedule_id = p_schedules[i]
-              and x.seat_id = any (v_asked)
-        ) w on true;
-
-        request := i;
-        title := v.title;
-        reservation_id := v.reservation_id;
-        seats := array_to_string(coalesce(v.seat_ids, v.taken), ',');
-        total_price := coalesce(v.total_price, v.price);
-        status := 'HELD';
-        expires_ms := concert.epoch_ms(coalesce(v.hold_until, v_until));
-
-        outcome := case
-            when v.starts_at is null then 'schedule_not_found'
-            when v.reservation_id is not null then 'ok'
-            when v.account_id is null then 'user_not_found'
-            when v.starts_at <= v_now then 'sale_closed'
-            when v.sale_opens_at > v_now then 'sale_not_open'
-            when v.found is null or cardinality(v.found) < cardinality(v_asked)
-                then 'seat_not_found'
-            when v.taken is not null then 'seat_taken'
-            when cardinality(v_asked) > p_user_limit - v.has then 'seat_limit'
-            else 'ok'
-        end;
-
-        if outcome = 'ok' and v.reservation_id is not null then
-            status := concert.reservation_status(v.status, v.hold_until);
-
-        elsif outcome = 'ok' then
-            with r as (
+    while cardinality(v_left) > 0 loop
+        for request, outcome, reservation_id, title, seats, total_price, status,
+            expires_ms
+        in
+            with judged as materialized (
+                select q.request, q.operation, q.user_id, q.schedule_id, s.title,
+                       w.found, w.price, d.reservation_id, d.seat_ids, d.total_price,
+                       d.status, d.hold_until,
+                       case when s.starts_at is null then 'schedule_not_found'
+                            when d.reservation_id is not null then 'ok'
+                            when not exists (select
+                                             from concert.accounts a
+                                             where a.account_id = q.user_id)
+                                then 'user_not_found'
+                            when s.starts_at <= v_now then 'sale_closed'
+                            when s.sale_opens_at > v_now then 'sale_not_open'
+                            when w.found is null
+                                 or cardinality(w.found)
+                                    < cardinality(q.seats::bigint[])
+                                then 'seat_not_found'
+                            when w.taken then 'seat_taken'
+                            when p_user_limit is not null
+                                 and cardinality(w.found) > p_user_limit
+                                     - concert.seats_of_user(
+                                           q.user_id, q.schedule_id, v_now)
+                                then 'seat_limit'
+                            else 'ok'
+                       end as outcome
+                from unnest(p_operations, p_users, p_concerts, p_schedules, p_seats)
+                     with ordinality as q (operation, user_id, concert_id,
+                                           schedule_id, seats, request)
+                left join lateral (
+                    select s.starts_at, s.sale_opens_at, c.title
+                    from concert.schedules s
+                    join concert.concerts c on c.concert_id = s.concert_id
+                    where s.schedule_id = q.schedule_id
+                      and s.concert_id = q.concert_id
+                    limit 1
+                ) s on true
+                left join lateral (
+                    select *
+                    from concert.reservations d
+                    where d.operation = q.operation
+                    limit 1
+                ) d on true
+                left join lateral (
+                    select array_agg(x.seat_id order by x.seat_id) as found,
+                           bool_or(x.hold_until > v_now) as taken,
+                           sum(x.price)::bigint as price
+                    from concert.seats x
+                    where x.schedule_id = q.schedule_id
+                      and x.seat_id = any (q.seats::bigint[])
+                ) w on true
+                where q.request = any (v_left)
+            ), due as materialized (
+                select j.*
+                from judged j
+                where j.outcome = 'ok'
+                  and j.reservation_id is null
+                  and not exists (select
+                                  from judged e
+                                  where e.request < j.request
+                                    and e.outcome = 'ok'
+                                    and e.schedule_id = j.schedule_id
+                                    and (e.found && j.found
+                                         or (e.user_id = j.user_id
+                                             and p_user_limit is not null)))
+            ), held as (
                 insert into concert.reservations
                     (operation, user_id, schedule_id, seat_ids, total_price,
                      status, hold_until)
-                values (p_operations[i], p_users[i], p_schedules[i], v.found,
-                        v.price, 'HELD', v_until)
-                returning reservation_id
+                select operation, user_id, schedule_id, found, price, 'HELD', v_until
+                from due
+                returning reservation_id, operation, schedule_id, seat_ids
             ), taken as (
                 update concert.seats s
-                set reservation_id = r.reservation_id,
+                set reservation_id = h.reservation_id,
                     hold_until = v_until
-                from r
-                where s.schedule_id = p_schedules[i]
-                  and s.seat_id = any (v_asked)
+                from (select reservation_id, schedule_id,
+                             unnest(seat_ids) as seat_id
+                      from held) h
+                where s.schedule_id = h.schedule_id
+                  and s.seat_id = h.seat_id
             )
-            select r.reservation_id
-            into reservation_id
-            from r;
-
-            seats := array_to_string(v.found, ',');
-
-        elsif outcome <> 'seat_taken' then
-            seats := null;
-        end if;
-
-        return next;
+            select request, outcome, reservation_id, title,
+                   case when outcome = 'seat_taken'
+                        then (select string_agg(x.seat_id::text, ','
+                                                order by x.seat_id)
+                              from concert.seats x
+                              where x.schedule_id = j.schedule_id
+                                and x.seat_id = any (j.found)
+                                and x.hold_until > v_now)
+                        else array_to_string(seat_ids, ',')
+                   end,
+                   total_price,
+                   concert.reservation_status(status, hold_until),
+                   concert.epoch_ms(hold_until)
+            from judged j
+            where outcome <> 'ok'
+               or reservation_id is not null
+            union all
+            select d.request, d.outcome, h.reservation_id, d.title,
+                   array_to_string(d.found, ','), d.price, 'HELD',
+                   concert.epoch_ms(v_until)
+            from due d
+            join held h on h.operation = d.operation
+        loop
+            v_left := array_remove(v_left, request);
+            return next;
+        end loop;
     end loop;
 end
 $$;
@@ -400,13 +445,13 @@ $$;
 
 create function concert.pay(p_operations uuid[], p_users bigint[],
                             p_reservations bigint[], p_amounts bigint[])
-returns table (request integer, outcome text, payment_id bigint,
+returns table (request bigint, outcome text, payment_id bigint,
                amount bigint, paid_ms bigint)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql as $$
 #variable_conflict use_column
 declare
-    v_now  timestamptz;
-    v      record;
+    v_now   timestamptz;
+    v_left  bigint[] := array(select generate_subscripts(p_operations, 1));
 begin
     perform concert.lock_reservations(p_reservations);
 
@@ -418,66 +463,99 @@ begin
 
     v_now := clock_timestamp();
 
-    for i in 1 .. cardinality(p_operations) loop
-        select d.payment_id, d.amount, d.created_at,
-               r.reservation_id, r.schedule_id, r.seat_ids,
-               case when d.payment_id is not null then 'ok'
-                    when r.reservation_id is null then 'reservation_not_found'
-                    else coalesce(
-                        concert.hold_conflict(r.status, r.hold_until, v_now),
-                        case when r.total_price <> p_amounts[i]
-                             then 'amount_mismatch'
-                             when a.balance < r.total_price
-                             then 'insufficient_balance'
-                             else 'ok' end)
-               end as outcome
-        into v
-        from (select) one
-        left join concert.payments d on d.operation = p_operations[i]
-        left join concert.reservations r on r.reservation_id = p_reservations[i]
-                                        and r.user_id = p_users[i]
-        left join concert.accounts a on a.account_id = r.user_id;
-
-        request := i;
-        outcome := v.outcome;
-        payment_id := v.payment_id;
-        amount := coalesce(v.amount, p_amounts[i]);
-        paid_ms := concert.epoch_ms(coalesce(v.created_at, v_now));
-
-        if outcome = 'ok' and payment_id is null then
-            with t as (
+    while cardinality(v_left) > 0 loop
+        for request, outcome, payment_id, amount, paid_ms in
+            with judged as materialized (
+                select q.*, r.schedule_id, r.seat_ids,
+                       d.payment_id, d.amount as paid, d.created_at,
+                       case when d.payment_id is not null then 'ok'
+                            when r.reservation_id is null
+                                then 'reservation_not_found'
+                            else coalesce(
+                                concert.hold_conflict(r.status, r.hold_until, v_now),
+                                case when r.total_price <> q.amount
+                                     then 'amount_mismatch'
+                                     when a.balance < q.amount
+                                     then 'insufficient_balance'
+                                     else 'ok' end)
+                       end as outcome
+                from unnest(p_operations, p_users, p_reservations, p_amounts)
+                     with ordinality as q (operation, user_id, reservation_id,
+                                           amount, request)
+                left join lateral (
+                    select *
+                    from concert.payments d
+                    where d.operation = q.operation
+                    limit 1
+                ) d on true
+                left join lateral (
+                    select *
+                    from concert.reservations r
+                    where r.reservation_id = q.reservation_id
+                      and r.user_id = q.user_id
+                    limit 1
+                ) r on true
+                left join lateral (
+                    select a.balance
+                    from concert.accounts a
+                    where a.account_id = q.user_id
+                    limit 1
+                ) a on true
+                where q.request = any (v_left)
+            ), due as materialized (
+                select distinct on (user_id) *
+                from judged
+                where outcome = 'ok'
+                  and payment_id is null
+                order by user_id, request
+            ), moved as (
                 insert into concert.transfers
                     (operation, debit_account, credit_account, amount, created_at)
-                select p_operations[i], p_users[i], 0, p_amounts[i], v_now
-                where p_amounts[i] > 0
-                returning transfer_id
-            ), p as (
+                select operation, user_id, 0, amount, v_now
+                from due
+                where amount > 0
+                returning transfer_id, operation
+            ), paid as (
                 insert into concert.payments
                     (operation, reservation_id, user_id, amount, method, status,
                      transfer_id, created_at)
-                values (p_operations[i], p_reservations[i], p_users[i],
-                        p_amounts[i], 'balance', 'PAID',
-                        (select t.transfer_id from t), v_now)
-                returning payment_id
-            ), r as (
-                update concert.reservations u
+                select operation, reservation_id, user_id, amount, 'balance', 'PAID',
+                       (select m.transfer_id
+                        from moved m
+                        where m.operation = d.operation),
+                       v_now
+                from due d
+                returning payment_id, reservation_id
+            ), sold as (
+                update concert.reservations r
                 set status = 'PAID',
                     payment_id = p.payment_id
-                from p
-                where u.reservation_id = p_reservations[i]
-            ), s as (
-                update concert.seats u
+                from paid p
+                where r.reservation_id = p.reservation_id
+                  and r.reservation_id = any (p_reservations)
+            ), kept as (
+                update concert.seats s
                 set hold_until = 'infinity'
-                where u.schedule_id = v.schedule_id
-                  and u.seat_id = any (v.seat_ids)
-                  and u.reservation_id = p_reservations[i]
+                from (select reservation_id, schedule_id,
+                             unnest(seat_ids) as seat_id
+                      from due) d
+                where s.schedule_id = d.schedule_id
+                  and s.seat_id = d.seat_id
+                  and s.reservation_id = d.reservation_id
             )
-            select p.payment_id
-            into payment_id
-            from p;
-        end if;
-
-        return next;
+            select request, outcome, payment_id, paid, concert.epoch_ms(created_at)
+            from judged
+            where outcome <> 'ok'
+               or payment_id is not null
+            union all
+            select d.request, d.outcome, p.payment_id, d.amount,
+                   concert.epoch_ms(v_now)
+            from due d
+            join paid p on p.reservation_id = d.reservation_id
+        loop
+            v_left := array_remove(v_left, request);
+            return next;
+        end loop;
     end loop;
 end
 $$;
@@ -492,7 +570,7 @@ language plpgsql as $$
 begin
     perform concert.charge(array[gen_random_uuid()], array[0], array[0]);
     perform concert.reserve(array[gen_random_uuid()], array[0], array[0], array[0],
-                            array[1], array[0], 0, null);
+                            array['{0}'], 0, null);
     perform concert.pay(array[gen_random_uuid()], array[0], array[0], array[0]);
     perform concert.cancel(array[0], array[0]);
 
@@ -505,53 +583,57 @@ $$;
 -- the reservations.
 
 create function concert.cancel(p_users bigint[], p_reservations bigint[])
-returns table (request integer, outcome text)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+returns table (request bigint, outcome text)
+language plpgsql as $$
 #variable_conflict use_column
 declare
     v_now   timestamptz;
-    v_held  record;
 begin
     perform concert.lock_reservations(p_reservations);
 
     v_now := clock_timestamp();
 
-    for i in 1 .. cardinality(p_reservations) loop
-        request := i;
-
-        select r.schedule_id, r.seat_ids, r.status,
-               concert.hold_conflict(r.status, r.hold_until, v_now) as conflict
-        into v_held
-        from concert.reservations r
-        where r.reservation_id = p_reservations[i]
-          and r.user_id = p_users[i];
-
-        if not found then
-            outcome := 'reservation_not_found';
-
-        elsif v_held.status = 'CANCELLED' then
-            outcome := 'ok';
-
-        elsif v_held.conflict is not null then
-            outcome := v_held.conflict;
-
-        else
-            outcome := 'ok';
-
-            update concert.reservations r
-            set status = 'CANCELLED'
-            where r.reservation_id = p_reservations[i];
-
-            update concert.seats s
-            set reservation_id = null,
-                hold_until = '-infinity'
-            where s.schedule_id = v_held.schedule_id
-              and s.seat_id = any (v_held.seat_ids)
-              and s.reservation_id = p_reservations[i];
-        end if;
-
-        return next;
-    end loop;
+    return query
+    with judged as materialized (
+        select q.request, r.reservation_id, r.schedule_id, r.seat_ids, r.status,
+               case when r.reservation_id is null then 'reservation_not_found'
+                    when r.status = 'CANCELLED' then 'ok'
+                    else coalesce(concert.hold_conflict(r.status, r.hold_until,
+                                                        v_now), 'ok')
+               end as outcome
+        from unnest(p_users, p_reservations) with ordinality
+             as q (user_id, reservation_id, request)
+        left join lateral (
+            select *
+            from concert.reservations r
+            where r.reservation_id = q.reservation_id
+              and r.user_id = q.user_id
+            limit 1
+        ) r on true
+    ), ended as materialized (
+        select distinct on (reservation_id) reservation_id, schedule_id, seat_ids
+        from judged
+        where outcome = 'ok'
+          and status = 'HELD'
+        order by reservation_id
+    ), cancelled as (
+        update concert.reservations r
+        set status = 'CANCELLED'
+        from ended e
+        where r.reservation_id = e.reservation_id
+          and r.reservation_id = any (p_reservations)
+    ), freed as (
+        update concert.seats s
+        set reservation_id = null,
+            hold_until = '-infinity'
+        from (select reservation_id, schedule_id, unnest(seat_ids) as seat_id
+              from ended) e
+        where s.schedule_id = e.schedule_id
+          and s.seat_id = e.seat_id
+          and s.reservation_id = e.reservation_id
+    )
+    select request, outcome
+    from judged;
 end
 $$;
 

@@ -34,7 +34,7 @@ static void ngx_http_concert_reserve_taken(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_reserve = {
-    "reserve", NGX_HTTP_CONCERT_WRITE, "aaaalss"
+    "reserve", NGX_HTTP_CONCERT_WRITE, "aaaaass"
 };
 
 

@@ -111,7 +111,23 @@ ngx_http_concert_call_param(ngx_http_concert_call_t *call)
 ngx_int_t
 ngx_http_concert_call_integer(ngx_http_concert_call_t *call, int64_t value)
 {
-    return ngx_http_concert_call_list(call, &value, 1);
+    u_char     *p;
+    ngx_str_t  *param;
+
+    param = ngx_http_concert_call_param(call);
+    if (param == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(call->pool, NGX_INT64_LEN + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    param->data = p;
+    param->len = ngx_sprintf(p, "%L%Z", value) - p - 1;
+
+    return NGX_OK;
 }
 
 
@@ -135,19 +151,20 @@ ngx_http_concert_call_list(ngx_http_concert_call_t *call,
         return NGX_ERROR;
     }
 
-    p = ngx_pnalloc(call->pool, n * (NGX_INT64_LEN + 1) + 1);
+    p = ngx_pnalloc(call->pool, n * (NGX_INT64_LEN + 1) + sizeof("\"{}\""));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     param->data = p;
+    *p++ = '"';
 
     for (i = 0; i < n; i++) {
-        p = ngx_sprintf(p, i ? ",%L" : "%L", values[i]);
+        p = ngx_sprintf(p, i ? ",%L" : "{%L", values[i]);
     }
 
-    param->len = p - param->data;
-    *p = '\0';
+    p = ngx_sprintf(p, "}\"%Z");
+    param->len = p - param->data - 1;
 
     return NGX_OK;
 }

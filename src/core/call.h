@@ -42,8 +42,6 @@ enum {
  * how the parameters of the calls of one batch become those arrays:
  *
  *   a  one element a call
- *   l  a comma-separated list a call: two arrays, the index of the call
- *      (from 1) and the value
  *   s  the same value for all calls
  *
  * Other functions (NULL) and scripts take their parameters as they are.
@@ -162,8 +160,9 @@ void ngx_http_concert_call_step(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res));
 
 /*
- * Append a parameter: an integer, NULL, a list of integers, a new operation
- * id.  NGX_ERROR when there is no memory.
+ * Append a parameter: an integer, NULL, a list of integers (an array, quoted as
+ * an element of an array of text), a new operation id.  NGX_ERROR when there is
+ * no memory.
  */
 ngx_int_t ngx_http_concert_call_integer(ngx_http_concert_call_t *call,
     int64_t value);

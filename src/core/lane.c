@@ -17,15 +17,11 @@
 #define NGX_HTTP_CONCERT_PROBE_INTERVAL  200
 #define NGX_HTTP_CONCERT_PROBE_TIMEOUT   1000
 
-/*
- * While a lane of a batching group is busy, calls gather up to this number, or
- * for this time (ms), before another lane takes them: small batches in many
- * lanes cost more than they gain.
- */
-#define NGX_HTTP_CONCERT_GATHER_CALLS    16
-#define NGX_HTTP_CONCERT_GATHER_TIME     1
+/* a lane that was idle for so long is checked, ms */
+#define NGX_HTTP_CONCERT_CHECK_INTERVAL  1000
 
 
+static void ngx_http_concert_group_check(ngx_event_t *ev);
 static void ngx_http_concert_group_refuse(ngx_http_concert_group_t *group,
     ngx_http_concert_call_t *call, ngx_http_concert_outcome_e outcome);
 static void ngx_http_concert_group_turn(ngx_event_t *ev);
@@ -66,12 +62,17 @@ ngx_http_concert_group_init(ngx_http_concert_group_t *group,
     group->gathered.data = group;
     group->gathered.log = cycle->log;
     group->gathered.cancelable = 1;
-    group->gather = (group->batch > 1) ? NGX_HTTP_CONCERT_GATHER_CALLS : 0;
+    group->gather = ngx_min(group->gather, group->batch);
 
     group->watch.handler = ngx_http_concert_group_watch;
     group->watch.data = group;
     group->watch.log = cycle->log;
     group->watch.cancelable = 1;
+
+    group->check.handler = ngx_http_concert_group_check;
+    group->check.data = group;
+    group->check.log = cycle->log;
+    group->check.cancelable = 1;
 
     group->probe.handler = ngx_http_concert_group_probe;
     group->probe.data = group;
@@ -101,9 +102,10 @@ ngx_http_concert_group_init(ngx_http_concert_group_t *group,
         lane->watch.handler = ngx_http_concert_lane_watch;
         lane->watch.data = lane;
         lane->watch.log = cycle->log;
-
-        ngx_http_concert_lane_connect(lane, group->timeout);
+        lane->started = ngx_current_msec - NGX_HTTP_CONCERT_CHECK_INTERVAL;
     }
+
+    ngx_http_concert_group_check(&group->check);
 
     return NGX_OK;
 }
@@ -120,6 +122,37 @@ ngx_http_concert_group_exit(ngx_http_concert_group_t *group)
 
     for (i = 0; i < group->nlanes; i++) {
         group->store->close(&group->lanes[i]);
+    }
+}
+
+
+/*
+ * Lanes that were idle for a while: sees to it that they have a connection
+ * before a call needs it.
+ */
+
+static void
+ngx_http_concert_group_check(ngx_event_t *ev)
+{
+    ngx_uint_t                 i;
+    ngx_http_concert_lane_t   *lane;
+    ngx_http_concert_group_t  *group;
+
+    group = ev->data;
+
+    for (i = 0; i < group->nlanes && !group->down; i++) {
+        lane = &group->lanes[i];
+
+        if (!lane->busy
+            && ngx_current_msec - lane->started
+               >= NGX_HTTP_CONCERT_CHECK_INTERVAL)
+        {
+            ngx_http_concert_lane_connect(lane, group->timeout);
+        }
+    }
+
+    if (!ngx_exiting) {
+        ngx_add_timer(ev, NGX_HTTP_CONCERT_CHECK_INTERVAL);
     }
 }
 
@@ -184,7 +217,7 @@ ngx_http_concert_group_turn(ngx_event_t *ev)
 
     if (group->nbusy && group->nwaiting < group->gather) {
         if (!group->gathered.timer_set) {
-            ngx_add_timer(&group->gathered, NGX_HTTP_CONCERT_GATHER_TIME);
+            ngx_add_timer(&group->gathered, group->patience);
         }
 
         return;

@@ -65,6 +65,14 @@ struct ngx_http_concert_group_s {
     ngx_uint_t                       batch;
     ngx_uint_t                       max_queue;
     ngx_msec_t                       timeout;
+
+    /*
+     * While a lane is busy, another one takes calls only when so many have
+     * gathered, or after so many ms: small batches in many lanes cost more
+     * than they gain.
+     */
+    ngx_uint_t                       gather;
+    ngx_msec_t                       patience;
     const char                      *away_code;
 
     ngx_http_concert_lane_t         *lanes;
@@ -73,10 +81,10 @@ struct ngx_http_concert_group_s {
     ngx_queue_t                      waiting;
     ngx_uint_t                       nwaiting;
     ngx_uint_t                       nbusy;      /* lanes */
-    ngx_uint_t                       gather;     /* calls */
     ngx_event_t                      turn;       /* posted */
     ngx_event_t                      gathered;   /* calls waited long enough */
     ngx_event_t                      watch;      /* of waiting calls */
+    ngx_event_t                      check;      /* of idle lanes */
     ngx_event_t                      probe;      /* while the store is away */
     unsigned                         down:1;
 };

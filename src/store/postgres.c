@@ -23,8 +23,7 @@
 
 
 #define NGX_HTTP_CONCERT_PG_MAX_STATEMENTS  32
-#define NGX_HTTP_CONCERT_PG_MAX_SQL         256
-#define NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS (2 * NGX_HTTP_CONCERT_MAX_PARAMS)
+#define NGX_HTTP_CONCERT_PG_MAX_SQL         512
 
 /* at least so much time is given to a connection attempt, ms */
 #define NGX_HTTP_CONCERT_PG_MIN_CONNECT     100
@@ -111,14 +110,12 @@ static ngx_int_t ngx_http_concert_pg_prepare(
     ngx_http_concert_pg_batch_t *batch, ngx_http_concert_unit_t *unit);
 static void ngx_http_concert_pg_forget(ngx_http_concert_pg_t *pg,
     const ngx_http_concert_op_t *op);
-static ngx_uint_t ngx_http_concert_pg_sql(char *sql,
+static void ngx_http_concert_pg_sql(char *sql,
     const ngx_http_concert_op_t *op, ngx_uint_t nparams);
 static ngx_int_t ngx_http_concert_pg_sync(ngx_http_concert_pg_batch_t *batch);
-static ngx_uint_t ngx_http_concert_pg_params(ngx_http_concert_unit_t *unit,
+static ngx_int_t ngx_http_concert_pg_params(ngx_http_concert_unit_t *unit,
     const char **values);
 static char *ngx_http_concert_pg_array(ngx_http_concert_unit_t *unit,
-    ngx_uint_t param);
-static char *ngx_http_concert_pg_indexes(ngx_http_concert_unit_t *unit,
     ngx_uint_t param);
 static ngx_int_t ngx_http_concert_pg_receive(
     ngx_http_concert_pg_batch_t *batch);
@@ -433,13 +430,18 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
 
     /*
      * The server gives up before we do, and says so.  Every statement has one
-     * good plan, by key: to plan it again each time costs more than to run it.
+     * good plan, by key: to plan it again each time costs more than to run it,
+     * and a plan that was made while the tables were empty must serve when
+     * they are full.
      */
 
     ngx_sprintf((u_char *) sql,
                 "set statement_timeout = %M;"
                 "set synchronous_commit = on;"
                 "set plan_cache_mode = force_generic_plan;"
+                "set enable_seqscan = off;"
+                "set enable_hashjoin = off;"
+                "set enable_mergejoin = off;"
                 "select * from concert.%s()%Z",
                 pcf->timeout - pcf->timeout / 4,
                 pcf->writes ? "warm" : "ready");
@@ -598,23 +600,23 @@ static ngx_int_t
 ngx_http_concert_pg_send(ngx_http_concert_pg_batch_t *batch,
     ngx_http_concert_unit_t *unit)
 {
-    const char                   *values[NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS];
-    ngx_uint_t                    n;
+    const char                   *values[NGX_HTTP_CONCERT_MAX_PARAMS];
+    ngx_http_concert_call_t      *call;
     ngx_http_concert_pg_step_t   *step;
 
     if (ngx_http_concert_pg_prepare(batch, unit) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    n = ngx_http_concert_pg_params(unit, values);
-
-    if (n == NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS + 1) {
+    if (ngx_http_concert_pg_params(unit, values) != NGX_OK) {
         unit->state = NGX_HTTP_CONCERT_UNIT_FAILED;
         return NGX_OK;
     }
 
-    if (!PQsendQueryPrepared(batch->pg->conn, unit->calls[0]->op->name, n,
-                             values, NULL, NULL, 1))
+    call = unit->calls[0];
+
+    if (!PQsendQueryPrepared(batch->pg->conn, call->op->name,
+                             (int) call->nparams, values, NULL, NULL, 1))
     {
         return NGX_ERROR;
     }
@@ -636,7 +638,7 @@ ngx_http_concert_pg_prepare(ngx_http_concert_pg_batch_t *batch,
     ngx_http_concert_unit_t *unit)
 {
     char                          sql[NGX_HTTP_CONCERT_PG_MAX_SQL];
-    ngx_uint_t                    i, n;
+    ngx_uint_t                    i;
     ngx_http_concert_pg_t        *pg;
     ngx_http_concert_pg_step_t   *step;
     const ngx_http_concert_op_t  *op;
@@ -654,9 +656,9 @@ ngx_http_concert_pg_prepare(ngx_http_concert_pg_batch_t *batch,
         return NGX_ERROR;
     }
 
-    n = ngx_http_concert_pg_sql(sql, op, unit->calls[0]->nparams);
+    ngx_http_concert_pg_sql(sql, op, unit->calls[0]->nparams);
 
-    if (!PQsendPrepare(pg->conn, op->name, sql, (int) n, NULL)) {
+    if (!PQsendPrepare(pg->conn, op->name, sql, 0, NULL)) {
         return NGX_ERROR;
     }
 
@@ -687,30 +689,22 @@ ngx_http_concert_pg_forget(ngx_http_concert_pg_t *pg,
 }
 
 
-/* select * from concert.name($1,$2); returns the number of parameters */
+/* select * from concert.name($1,$2) */
 
-static ngx_uint_t
+static void
 ngx_http_concert_pg_sql(char *sql, const ngx_http_concert_op_t *op,
     ngx_uint_t nparams)
 {
     u_char      *p;
-    ngx_uint_t   i, n;
-
-    n = nparams;
-
-    for (i = 0; op->params && op->params[i]; i++) {
-        n += (op->params[i] == 'l');
-    }
+    ngx_uint_t   i;
 
     p = ngx_sprintf((u_char *) sql, "select * from concert.%s(", op->name);
 
-    for (i = 1; i <= n; i++) {
+    for (i = 1; i <= nparams; i++) {
         p = ngx_sprintf(p, i > 1 ? ",$%ui" : "$%ui", i);
     }
 
     ngx_sprintf(p, ")%Z");
-
-    return n;
 }
 
 
@@ -731,40 +725,30 @@ ngx_http_concert_pg_sync(ngx_http_concert_pg_batch_t *batch)
 }
 
 
-/* the parameters of a unit; one more than there can be: no memory */
-
-static ngx_uint_t
+static ngx_int_t
 ngx_http_concert_pg_params(ngx_http_concert_unit_t *unit, const char **values)
 {
-    ngx_uint_t                i, n;
+    ngx_uint_t                i;
     const char               *kinds;
     ngx_http_concert_call_t  *call;
 
     call = unit->calls[0];
     kinds = call->op->params;
-    n = 0;
 
     for (i = 0; i < call->nparams; i++) {
 
         if (kinds == NULL || kinds[i] == 's') {
-            values[n++] = (char *) call->params[i].data;
+            values[i] = (char *) call->params[i].data;
             continue;
         }
 
-        if (kinds[i] == 'l') {
-            values[n] = ngx_http_concert_pg_indexes(unit, i);
-            if (values[n++] == NULL) {
-                return NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS + 1;
-            }
-        }
-
-        values[n] = ngx_http_concert_pg_array(unit, i);
-        if (values[n++] == NULL) {
-            return NGX_HTTP_CONCERT_PG_MAX_UNIT_PARAMS + 1;
+        values[i] = ngx_http_concert_pg_array(unit, i);
+        if (values[i] == NULL) {
+            return NGX_ERROR;
         }
     }
 
-    return n;
+    return NGX_OK;
 }
 
 
@@ -795,46 +779,6 @@ ngx_http_concert_pg_array(ngx_http_concert_unit_t *unit, ngx_uint_t param)
         value = &unit->calls[i]->params[param];
         *p++ = i ? ',' : '{';
         p = ngx_cpymem(p, value->data, value->len);
-    }
-
-    *p++ = '}';
-    *p = '\0';
-
-    return (char *) array;
-}
-
-
-/* {1,1,2}: for each value of the lists, the number of its call */
-
-static char *
-ngx_http_concert_pg_indexes(ngx_http_concert_unit_t *unit, ngx_uint_t param)
-{
-    u_char      *array, *p;
-    ngx_uint_t   i, k, n;
-    ngx_str_t   *value;
-
-    n = 0;
-
-    for (i = 0; i < unit->ncalls; i++) {
-        n += unit->calls[i]->params[param].len;
-    }
-
-    array = ngx_pnalloc(unit->calls[0]->pool,
-                        (n + 2) * (NGX_INT_T_LEN + 1));
-    if (array == NULL) {
-        return NULL;
-    }
-
-    p = array;
-
-    for (i = 0; i < unit->ncalls; i++) {
-        value = &unit->calls[i]->params[param];
-
-        for (k = 0; k <= value->len; k++) {
-            if (k == value->len || value->data[k] == ',') {
-                p = ngx_sprintf(p, "%c%ui", p == array ? '{' : ',', i + 1);
-            }
-        }
     }
 
     *p++ = '}';
@@ -1082,9 +1026,6 @@ ngx_http_concert_pg_finish(ngx_http_concert_pg_batch_t *batch)
         switch (unit->state) {
 
         case NGX_HTTP_CONCERT_UNIT_DONE:
-            ngx_http_concert_pg_read(unit);
-            continue;
-
         case NGX_HTTP_CONCERT_UNIT_FAILED:
             outcome = NGX_HTTP_CONCERT_ERROR;
             break;
@@ -1101,16 +1042,24 @@ ngx_http_concert_pg_finish(ngx_http_concert_pg_batch_t *batch)
         for (k = 0; k < unit->ncalls; k++) {
             unit->calls[k]->outcome = outcome;
         }
+
+        if (unit->state == NGX_HTTP_CONCERT_UNIT_DONE) {
+            ngx_http_concert_pg_read(unit);
+        }
     }
 }
 
 
-/* a function over arrays answers with one row a call */
+/*
+ * A function over arrays answers with one row a call, which begins with the
+ * number of the call.
+ */
 
 static void
 ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit)
 {
-    ngx_uint_t                  i;
+    int64_t                     k;
+    ngx_uint_t                  i, rows;
     ngx_http_concert_call_t    *call;
     ngx_http_concert_result_t   result;
 
@@ -1118,18 +1067,28 @@ ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit)
     result.integer = ngx_http_concert_pg_integer;
     result.string = ngx_http_concert_pg_string;
     result.null = ngx_http_concert_pg_null;
+    result.first = 0;
     result.rows = PQntuples(unit->res);
 
-    for (i = 0; i < unit->ncalls; i++) {
-        call = unit->calls[i];
-        result.first = i;
+    call = unit->calls[0];
+    rows = call->op->params ? result.rows : 0;
 
-        if (unit->ncalls > 1) {
-            result.rows = (i < (ngx_uint_t) PQntuples(unit->res));
-        }
-
+    if (rows == 0) {
         call->outcome = NGX_HTTP_CONCERT_OK;
         call->read(call, &result);
+    }
+
+    result.rows = 1;
+
+    for (i = 0; i < rows; i++) {
+        result.first = i;
+        k = ngx_http_concert_pg_integer(&result, 0, 0);
+
+        if (k >= 1 && k <= (int64_t) unit->ncalls) {
+            call = unit->calls[k - 1];
+            call->outcome = NGX_HTTP_CONCERT_OK;
+            call->read(call, &result);
+        }
     }
 
     PQclear(unit->res);

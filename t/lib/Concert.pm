@@ -254,7 +254,6 @@ sub hold_for {
     my ($ms, $user, $schedule, @seats) = @_;
 
     my $concert = concert_of($schedule);
-    my $requests = join ',', (1) x @seats;
     my $seats = join ',', @seats;
 
     my ($outcome, $reservation) = split /\|/, sql(
@@ -263,8 +262,7 @@ sub hold_for {
                               array[$user]::bigint[],
                               array[$concert]::bigint[],
                               array[$schedule]::bigint[],
-                              array[$requests], array[$seats]::bigint[],
-                              $ms, null)");
+                              array['{$seats}'], $ms, null)");
 
     die "cannot hold seats $seats of schedule $schedule: $outcome"
         if $outcome ne 'ok';
