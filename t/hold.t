@@ -119,7 +119,7 @@ sub status_of {
     sql("update concert.reservations set hold_until = now() - interval '1 hour'
          where reservation_id = $paid");
 
-    my $held = expired($user, $schedule, 2);
+    my $held = (map { expired($user, $schedule, $_) } 2 .. 4)[0];
     $ann->enter;
 
     eventually { sql("select status from concert.reservations
@@ -129,8 +129,10 @@ sub status_of {
     is_deeply listed($ann, $schedule), [ 2 .. 5 ],
               'the seats of what is paid are not listed again';
 
-    eventually { $nginx->metric('concert_holds_expired_total') >= 1 }
+    eventually { $nginx->metric('concert_holds_expired_total') == 3 }
                'metrics count the holds that ran out';
+    is $nginx->metric('concert_lane_failed_calls_total{group="write"}'), 0,
+       'and the job as a call that did not fail';
 
     $nginx->stop;
 }
