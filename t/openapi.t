@@ -227,6 +227,8 @@ sub wrong_requests {
 
         for my $parameter (@{ $operation->{parameters} }) {
             my ($in, $parameter_name) = @$parameter{qw( in name )};
+            next if $in eq 'header';
+
             my $schema = $Api->resolve($parameter->{schema});
 
             for my $value ($schema->{minimum} - 1, '9007199254740992', 'x',
@@ -385,6 +387,10 @@ sub the_flow {
            ask($Nginx, $balance, user => stranger()));
     expect($charge, '422 balance_limit',
            ask($Nginx, $charge, with => { amount => MAX }));
+
+    for my $case ([charge => $charge], [reserve => $reserve], [pay => $pay]) {
+        repeats(@$case);
+    }
 
     concert('Another');
     schedule(concert => $Concert);
@@ -934,6 +940,25 @@ sub bytes {
         $change{method} // $operation->{method}, $target,
         defined $change{body} || $body ? body($body, %change) : undef,
         %{ $change{headers} // {} });
+}
+
+# An Idempotency-Key: a repeat, another body, and while somebody else has it.
+sub repeats {
+    my ($route, $name) = @_;
+
+    my $user = someone();
+    my %asked = (user => $user, headers => { 'Idempotency-Key' => 'mine' });
+    my $bytes = bytes($Nginx, $name, %asked);
+
+    expect($name, '200', $Nginx->together($bytes));
+    expect($name, '200', $Nginx->together($bytes));
+    expect($name, '422 idempotency_key_reused', ask($Nginx, $name, %asked,
+           with => { note => 'another' }));
+
+    my $owner = lock_rows("select pg_advisory_xact_lock(hashtextextended(
+                           'concert key $route $user other', 0))");
+    expect($name, '409 request_in_progress', ask($Nginx, $name, user => $user,
+           headers => { 'Idempotency-Key' => '"other"' }));
 }
 
 # The text of a body.

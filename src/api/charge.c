@@ -16,12 +16,17 @@ static const ngx_http_concert_op_t  ngx_http_concert_charge = {
 };
 
 
+static const ngx_http_concert_op_t  ngx_http_concert_charge_once = {
+    "charge_once", NGX_HTTP_CONCERT_WRITE, "aaaaa"
+};
+
+
 ngx_http_concert_route_t  ngx_http_concert_charge_route = {
     ngx_string("charge"),
     {
         { NGX_HTTP_PUT,
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_BODY
-          |NGX_HTTP_CONCERT_BODY_USER,
+          |NGX_HTTP_CONCERT_BODY_USER|NGX_HTTP_CONCERT_ONCE,
           ngx_http_concert_charge_parse,
           ngx_http_concert_charge_start }
     }
@@ -39,12 +44,15 @@ ngx_http_concert_charge_parse(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_concert_charge_start(ngx_http_concert_call_t *call)
 {
-    ngx_http_concert_call_step(call, &ngx_http_concert_charge,
+    ngx_http_concert_call_step(call,
+                               call->key.len ? &ngx_http_concert_charge_once
+                                             : &ngx_http_concert_charge,
                                ngx_http_concert_charge_read);
 
     if (ngx_http_concert_call_operation(call) != NGX_OK
         || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK
-        || ngx_http_concert_call_integer(call, call->id) != NGX_OK)
+        || ngx_http_concert_call_integer(call, call->id) != NGX_OK
+        || ngx_http_concert_call_key(call) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -57,7 +65,7 @@ static void
 ngx_http_concert_charge_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    if (ngx_http_concert_call_ok(call, res, 1)) {
+    if (ngx_http_concert_call_ok(call, res, 1, 3)) {
         ngx_http_concert_balance_body(call, res->integer(res, 0, 2));
     }
 }

@@ -14,6 +14,7 @@
 #define NGX_HTTP_CONCERT_PAY_ID       2
 #define NGX_HTTP_CONCERT_PAY_AMOUNT   3
 #define NGX_HTTP_CONCERT_PAY_TIME     4
+#define NGX_HTTP_CONCERT_PAY_REPLAYED 5
 
 
 typedef struct {
@@ -35,13 +36,18 @@ static const ngx_http_concert_op_t  ngx_http_concert_pay = {
 };
 
 
+static const ngx_http_concert_op_t  ngx_http_concert_pay_once = {
+    "pay_once", NGX_HTTP_CONCERT_WRITE, "aaaaaa"
+};
+
+
 ngx_http_concert_route_t  ngx_http_concert_pay_route = {
     ngx_string("pay"),
     {
         { NGX_HTTP_POST,
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_NEEDS_REDIS
           |NGX_HTTP_CONCERT_CALLER|NGX_HTTP_CONCERT_BODY
-          |NGX_HTTP_CONCERT_BODY_USER,
+          |NGX_HTTP_CONCERT_BODY_USER|NGX_HTTP_CONCERT_ONCE,
           ngx_http_concert_pay_parse,
           ngx_http_concert_pay_start }
     }
@@ -80,13 +86,15 @@ ngx_http_concert_pay_start(ngx_http_concert_call_t *call)
 
     pay = call->data;
 
-    ngx_http_concert_call_step(call, &ngx_http_concert_pay,
+    ngx_http_concert_call_step(call, call->key.len ? &ngx_http_concert_pay_once
+                                                   : &ngx_http_concert_pay,
                                ngx_http_concert_pay_read);
 
     if (ngx_http_concert_call_operation(call) != NGX_OK
         || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK
         || ngx_http_concert_call_integer(call, pay->reservation_id) != NGX_OK
-        || ngx_http_concert_call_integer(call, pay->amount) != NGX_OK)
+        || ngx_http_concert_call_integer(call, pay->amount) != NGX_OK
+        || ngx_http_concert_call_key(call) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -103,7 +111,9 @@ ngx_http_concert_pay_read(ngx_http_concert_call_t *call,
 
     static const ngx_str_t   paid = ngx_string("PAID");
 
-    if (!ngx_http_concert_call_ok(call, res, NGX_HTTP_CONCERT_PAY_OUTCOME)) {
+    if (!ngx_http_concert_call_ok(call, res, NGX_HTTP_CONCERT_PAY_OUTCOME,
+                                  NGX_HTTP_CONCERT_PAY_REPLAYED))
+    {
         return;
     }
 
@@ -118,12 +128,16 @@ ngx_http_concert_pay_read(ngx_http_concert_call_t *call,
 }
 
 
-/* what is paid is paid: the answer is the same if the queue is away */
+/*
+ * What is paid is paid: the answer is the same if the queue is away.  A
+ * repeat ends nothing: the token may be that of a later visit.
+ */
 
 static void
 ngx_http_concert_pay_done(ngx_http_concert_call_t *call)
 {
     if (!ngx_http_concert_succeeded(call) || call->reply.code
+        || call->reply.replayed
         || ngx_http_concert_leave_run(call, ngx_http_concert_answer) != NGX_OK)
     {
         ngx_http_concert_answer(call);

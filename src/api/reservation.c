@@ -87,7 +87,7 @@ static void
 ngx_http_concert_cancel_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    if (ngx_http_concert_call_ok(call, res, 1)) {
+    if (ngx_http_concert_call_ok(call, res, 1, 0)) {
         call->reply.status = NGX_HTTP_NO_CONTENT;
     }
 }

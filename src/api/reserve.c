@@ -13,6 +13,7 @@
 #define NGX_HTTP_CONCERT_RESERVE_PRICE    5
 #define NGX_HTTP_CONCERT_RESERVE_STATUS   6
 #define NGX_HTTP_CONCERT_RESERVE_EXPIRES  7
+#define NGX_HTTP_CONCERT_RESERVE_REPLAYED 8
 
 
 typedef struct {
@@ -38,13 +39,19 @@ static const ngx_http_concert_op_t  ngx_http_concert_reserve = {
 };
 
 
+static const ngx_http_concert_op_t  ngx_http_concert_reserve_once = {
+    "reserve_once", NGX_HTTP_CONCERT_WRITE, "aaaaassaaa"
+};
+
+
 ngx_http_concert_route_t  ngx_http_concert_reserve_route = {
     ngx_string("reserve"),
     {
         { NGX_HTTP_POST,
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_NEEDS_REDIS
           |NGX_HTTP_CONCERT_CALLER|NGX_HTTP_CONCERT_BODY
-          |NGX_HTTP_CONCERT_BODY_USER|NGX_HTTP_CONCERT_ACTIVE,
+          |NGX_HTTP_CONCERT_BODY_USER|NGX_HTTP_CONCERT_ACTIVE
+          |NGX_HTTP_CONCERT_ONCE,
           ngx_http_concert_reserve_parse,
           ngx_http_concert_reserve_start }
     }
@@ -103,7 +110,9 @@ ngx_http_concert_reserve_start(ngx_http_concert_call_t *call)
     reserve = call->data;
     conf = ngx_http_concert_conf;
 
-    ngx_http_concert_call_step(call, &ngx_http_concert_reserve,
+    ngx_http_concert_call_step(call,
+                               call->key.len ? &ngx_http_concert_reserve_once
+                                             : &ngx_http_concert_reserve,
                                ngx_http_concert_reserve_read);
 
     if (ngx_http_concert_call_operation(call) != NGX_OK
@@ -116,7 +125,10 @@ ngx_http_concert_reserve_start(ngx_http_concert_call_t *call)
         || (conf->user_limit
             ? ngx_http_concert_call_integer(call, conf->user_limit)
             : ngx_http_concert_call_null(call))
-           != NGX_OK)
+           != NGX_OK
+        || (call->key.len
+            && ngx_http_concert_call_integer(call, call->admitted) != NGX_OK)
+        || ngx_http_concert_call_key(call) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -133,7 +145,8 @@ ngx_http_concert_reserve_read(ngx_http_concert_call_t *call,
     ngx_http_concert_reserve_t      *reserve;
     ngx_http_concert_reservation_t   reservation;
 
-    if (!ngx_http_concert_call_ok(call, res, NGX_HTTP_CONCERT_RESERVE_OUTCOME))
+    if (!ngx_http_concert_call_ok(call, res, NGX_HTTP_CONCERT_RESERVE_OUTCOME,
+                                  NGX_HTTP_CONCERT_RESERVE_REPLAYED))
     {
         ngx_http_concert_reserve_taken(call, res);
         return;

@@ -202,6 +202,55 @@ ngx_http_concert_call_operation(ngx_http_concert_call_t *call)
 }
 
 
+ngx_int_t
+ngx_http_concert_call_key(ngx_http_concert_call_t *call)
+{
+    u_char     *p;
+    size_t      i;
+    ngx_str_t  *param;
+
+    if (call->key.len == 0) {
+        return NGX_OK;
+    }
+
+    param = ngx_http_concert_call_param(call);
+    if (param == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* quoted, as an element of an array of text */
+
+    p = ngx_pnalloc(call->pool, 2 * call->key.len + sizeof("\"\""));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    param->data = p;
+    *p++ = '"';
+
+    for (i = 0; i < call->key.len; i++) {
+        if (call->key.data[i] == '"' || call->key.data[i] == '\\') {
+            *p++ = '\\';
+        }
+
+        *p++ = call->key.data[i];
+    }
+
+    *p++ = '"';
+    *p = '\0';
+    param->len = p - param->data;
+
+    param = ngx_http_concert_call_param(call);
+    if (param == NULL) {
+        return NGX_ERROR;
+    }
+
+    *param = call->digest;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_http_concert_call_init_worker(void)
 {
@@ -287,7 +336,8 @@ ngx_http_concert_call_fail(ngx_http_concert_call_t *call, const char *code,
 
 ngx_uint_t
 ngx_http_concert_call_ok(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res, ngx_uint_t column)
+    const ngx_http_concert_result_t *res, ngx_uint_t column,
+    ngx_uint_t replayed)
 {
     ngx_str_t  outcome;
 
@@ -297,6 +347,10 @@ ngx_http_concert_call_ok(ngx_http_concert_call_t *call,
     }
 
     outcome = res->string(res, 0, column);
+
+    if (call->key.len) {
+        call->reply.replayed = (res->integer(res, 0, replayed) == 1);
+    }
 
     if (outcome.len == 2 && ngx_strncmp(outcome.data, "ok", 2) == 0) {
         return 1;

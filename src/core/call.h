@@ -21,7 +21,7 @@
 #include "core/json.h"
 
 
-#define NGX_HTTP_CONCERT_MAX_PARAMS  8
+#define NGX_HTTP_CONCERT_MAX_PARAMS  10
 
 
 typedef struct ngx_http_concert_call_s    ngx_http_concert_call_t;
@@ -87,6 +87,7 @@ typedef struct {
     ngx_str_t                  link;         /* Link header's value */
     ngx_str_t                  type;         /* none: JSON */
     ngx_uint_t                 retry_after;  /* s; 0: none */
+    unsigned                   replayed:1;   /* by an Idempotency-Key */
 } ngx_http_concert_reply_t;
 
 
@@ -144,6 +145,9 @@ struct ngx_http_concert_call_s {
     int64_t                         user_id;
     int64_t                         id;
     int64_t                         position;   /* in the queue; -1: unknown */
+    unsigned                        admitted:1; /* the token is active */
+    ngx_str_t                       key;        /* Idempotency-Key, or empty */
+    ngx_str_t                       digest;     /* of the body, with a key */
 };
 
 
@@ -171,6 +175,9 @@ ngx_int_t ngx_http_concert_call_list(ngx_http_concert_call_t *call,
     const int64_t *values, size_t n);
 ngx_int_t ngx_http_concert_call_operation(ngx_http_concert_call_t *call);
 
+/* appends the key and the digest, if there is a key */
+ngx_int_t ngx_http_concert_call_key(ngx_http_concert_call_t *call);
+
 /* a writer into the call's memory */
 void ngx_http_concert_call_json(ngx_http_concert_call_t *call,
     ngx_http_concert_json_t *json, size_t size);
@@ -188,10 +195,12 @@ void ngx_http_concert_call_fail(ngx_http_concert_call_t *call,
 
 /*
  * Reads the outcome column of an operation: 1 when it is 'ok', else answers
- * with the problem of that code and returns 0.
+ * with the problem of that code and returns 0.  With a key, "replayed" is the
+ * column that says whether this is the answer of an earlier request.
  */
 ngx_uint_t ngx_http_concert_call_ok(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res, ngx_uint_t column);
+    const ngx_http_concert_result_t *res, ngx_uint_t column,
+    ngx_uint_t replayed);
 
 /* once in a worker: what makes its operation ids unique */
 void ngx_http_concert_call_init_worker(void);

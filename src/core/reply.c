@@ -143,6 +143,7 @@ static ngx_str_t  ngx_http_concert_json_type =
 static ngx_str_t  ngx_http_concert_problem_type =
     ngx_string("application/problem+json");
 static ngx_str_t  ngx_http_concert_no_store = ngx_string("no-store");
+static ngx_str_t  ngx_http_concert_true = ngx_string("true");
 
 
 static const ngx_http_concert_problem_t *
@@ -313,6 +314,14 @@ ngx_http_concert_reply_headers(ngx_http_request_t *r,
     if (reply->link.len
         && ngx_http_concert_reply_header(r, "Link",
                                          (ngx_str_t *) &reply->link)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (reply->replayed
+        && ngx_http_concert_reply_header(r, "Idempotency-Replayed",
+                                         &ngx_http_concert_true)
            != NGX_OK)
     {
         return NGX_ERROR;

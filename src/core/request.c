@@ -8,9 +8,12 @@
 #include "core/request.h"
 #include "core/reply.h"
 
+#include <ngx_sha1.h>
+
 
 #define NGX_HTTP_CONCERT_MAX_BODY    65536
 #define NGX_HTTP_CONCERT_ERROR_SIZE  256
+#define NGX_HTTP_CONCERT_MAX_KEY     255
 
 
 static const ngx_http_concert_endpoint_t *ngx_http_concert_endpoint(
@@ -20,6 +23,10 @@ static ngx_http_concert_call_t *ngx_http_concert_attach(
 static void ngx_http_concert_detach(void *data);
 static ngx_int_t ngx_http_concert_identify(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, ngx_uint_t flags);
+static ngx_int_t ngx_http_concert_key(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_digest(ngx_http_concert_call_t *call,
+    json_t *body);
 static ngx_int_t ngx_http_concert_path_id(ngx_http_request_t *r,
     ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_same_user(ngx_http_concert_call_t *call,
@@ -219,7 +226,7 @@ ngx_http_concert_identify(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    n = ngx_http_concert_user_header(r, &value);
+    n = ngx_http_concert_header(r, "userid", &value);
 
     if (n == 0) {
         if (flags & NGX_HTTP_CONCERT_CALLER) {
@@ -241,28 +248,29 @@ ngx_http_concert_identify(ngx_http_request_t *r,
         return ngx_http_concert_same_user(call, call->id);
     }
 
-    return NGX_OK;
+    return (flags & NGX_HTTP_CONCERT_ONCE) ? ngx_http_concert_key(r, call)
+                                           : NGX_OK;
 }
 
 
-/* how many userId headers there are; the value of the first */
-
 ngx_uint_t
-ngx_http_concert_user_header(ngx_http_request_t *r, ngx_str_t *value)
+ngx_http_concert_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
 {
+    size_t            len;
     ngx_uint_t        i, n;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
     n = 0;
+    len = ngx_strlen(name);
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == sizeof("userid") - 1
-                && ngx_memcmp(h[i].lowcase_key, "userid", sizeof("userid") - 1)
-                   == 0
+            if (h[i].key.len == len
+                && ngx_memcmp(h[i].lowcase_key, name, len) == 0
                 && n++ == 0)
             {
                 *value = h[i].value;
@@ -271,6 +279,87 @@ ngx_http_concert_user_header(ngx_http_request_t *r, ngx_str_t *value)
     }
 
     return n;
+}
+
+
+/*
+ * The Idempotency-Key, bare or quoted (a string of RFC 9651), into the call's
+ * memory: the request may be gone before it is used.
+ */
+
+static ngx_int_t
+ngx_http_concert_key(ngx_http_request_t *r, ngx_http_concert_call_t *call)
+{
+    u_char      *p, *last, *key;
+    ngx_str_t    value;
+    ngx_uint_t   n;
+
+    n = ngx_http_concert_header(r, "idempotency-key", &value);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    p = value.data;
+    last = p + value.len;
+
+    if (value.len > 1 && *p == '"' && last[-1] == '"') {
+        p++;
+        last--;
+    }
+
+    if (n == 1 && p < last && last - p <= NGX_HTTP_CONCERT_MAX_KEY) {
+        key = ngx_pnalloc(call->pool, last - p);
+        if (key == NULL) {
+            return NGX_ERROR;
+        }
+
+        call->key.data = key;
+
+        while (p < last && *p > ' ' && *p < 0x7f) {
+            *key++ = *p++;
+        }
+
+        if (p == last) {
+            call->key.len = key - call->key.data;
+            return NGX_OK;
+        }
+    }
+
+    return ngx_http_concert_bad_request(call, "Idempotency-Key",
+               "must be given once and have 1 to 255 visible ASCII characters");
+}
+
+
+/* SHA-1 of the body's values, whatever their order and spacing */
+
+static ngx_int_t
+ngx_http_concert_digest(ngx_http_concert_call_t *call, json_t *body)
+{
+    char        *text;
+    u_char       hash[20];
+    ngx_sha1_t   sha1;
+
+    text = json_dumps(body, JSON_COMPACT|JSON_SORT_KEYS);
+    if (text == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, text, ngx_strlen(text));
+    ngx_sha1_final(hash, &sha1);
+
+    free(text);
+
+    call->digest.data = ngx_pnalloc(call->pool, 2 * sizeof(hash) + 1);
+    if (call->digest.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_hex_dump(call->digest.data, hash, sizeof(hash)) = '\0';
+    call->digest.len = 2 * sizeof(hash);
+
+    return NGX_OK;
 }
 
 
@@ -460,6 +549,10 @@ ngx_http_concert_parse_body(ngx_http_request_t *r,
 
     if (rc == NGX_OK && endpoint->parse) {
         rc = endpoint->parse(r, call, json);
+    }
+
+    if (rc == NGX_OK && call->key.len) {
+        rc = ngx_http_concert_digest(call, json);
     }
 
     json_decref(json);
@@ -685,9 +778,10 @@ static void
 ngx_http_concert_read_admission(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    if (res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_STATUS)
-        != NGX_HTTP_CONCERT_TICKET_ACTIVE)
-    {
+    call->admitted = (res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_STATUS)
+                      == NGX_HTTP_CONCERT_TICKET_ACTIVE);
+
+    if (!call->admitted) {
         ngx_http_concert_call_fail(call, "token_not_active", NULL);
     }
 }
@@ -696,13 +790,16 @@ ngx_http_concert_read_admission(ngx_http_concert_call_t *call,
 static void
 ngx_http_concert_admitted(ngx_http_concert_call_t *call)
 {
-    if (!ngx_http_concert_succeeded(call) || call->reply.code
-        || call->request == NULL)
+    if (!ngx_http_concert_succeeded(call) || call->request == NULL
+        || (!call->admitted && call->key.len == 0))
     {
         ngx_http_concert_answer(call);
         return;
     }
 
+    /* a repeat is answered even if the token has ended since */
+
+    call->reply.code = NULL;
     ngx_http_concert_start(call);
 }
 

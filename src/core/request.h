@@ -30,6 +30,7 @@
 #define NGX_HTTP_CONCERT_BODY            0x0020  /* has a JSON body */
 #define NGX_HTTP_CONCERT_BODY_USER       0x0040  /* with the caller's userId */
 #define NGX_HTTP_CONCERT_ACTIVE          0x0080  /* needs an active token */
+#define NGX_HTTP_CONCERT_ONCE            0x0200  /* takes an Idempotency-Key */
 
 
 /* of which any makes the userId header matter */
@@ -146,8 +147,8 @@ extern ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
 
 ngx_int_t ngx_http_concert_handler(ngx_http_request_t *r);
 
-/* how many userId headers the request has, and the value of the first */
-ngx_uint_t ngx_http_concert_user_header(ngx_http_request_t *r,
+/* how often the request has a header, by its lowercase name; the first value */
+ngx_uint_t ngx_http_concert_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
 /* for parse(): a 400 that names the field and says what is wrong with it */

@@ -80,7 +80,7 @@ ngx_http_concert_user_id_variable(ngx_http_request_t *r,
         return ngx_http_concert_set_number(r, v, ctx->user_id);
     }
 
-    if (ngx_http_concert_user_header(r, &value) != 1
+    if (ngx_http_concert_header(r, "userid", &value) != 1
         || ngx_http_concert_parse_integer(value.data, value.len, 1,
                                           NGX_HTTP_CONCERT_MAX_INTEGER,
                                           &user_id)

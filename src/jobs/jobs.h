@@ -34,6 +34,7 @@ typedef struct {
 
 extern ngx_http_concert_job_t  ngx_http_concert_admit_job;
 extern ngx_http_concert_job_t  ngx_http_concert_expire_job;
+extern ngx_http_concert_job_t  ngx_http_concert_purge_job;
 
 
 /* starts the jobs whose stores are configured; in worker 0 */
