@@ -1,0 +1,171 @@
+package Cut;
+
+# A proxy between nginx and PostgreSQL's socket that cuts a connection at a
+# given byte.  It runs as a process of its own:
+#
+#   my $proxy = Cut->new($directory, $socket);    # listens in $directory
+#   $proxy->arm(down => 17, 'charge', 1);
+#
+# The next connection that sends the word "charge" is cut when 17 bytes of what
+# follows have come "down" from the server (or gone "up" to it, counted from
+# the chunk with the word); then so many more after the first, if it says more
+# than 1.  What is over on that side is not passed on.
+
+use strict;
+use warnings;
+
+use IO::Handle;
+use IO::Select;
+use IO::Socket::UNIX ();
+use POSIX ();
+use Socket;
+
+my $Name = '.s.PGSQL.5432';
+
+sub new {
+    my ($class, $directory, $target) = @_;
+
+    my $listener = IO::Socket::UNIX->new(Local => "$directory/$Name",
+                                         Listen => 64)
+                   // die "$directory/$Name: $!";
+    chmod 0777, "$directory/$Name";
+
+    socketpair my $ours, my $its, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+        or die "socketpair: $!";
+    $_->autoflush for $ours, $its;
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        close $ours;
+        $SIG{PIPE} = 'IGNORE';
+        eval { serve($listener, $its, $target); 1 } or warn $@;
+        POSIX::_exit(0);
+    }
+
+    close $its;
+    return bless { pid => $pid, control => $ours, owner => $$ }, $class;
+}
+
+# Both return "<bytes up> <bytes down> <cuts>" since the last arm().
+sub arm { my $self = shift; return $self->command("arm @_") }
+sub counts { return $_[0]->command('counts') }
+
+sub command {
+    my ($self, $line) = @_;
+
+    my $control = $self->{control};
+
+    print $control "$line\n";
+    chomp(my $answer = <$control> // die "the proxy is gone");
+
+    return split / /, $answer;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+
+    return if $self->{owner} != $$;
+
+    local ($?, $!);
+    close $self->{control};
+    waitpid $self->{pid}, 0;
+}
+
+
+# --- in the process of its own ----------------------------------------------
+
+sub serve {
+    my ($listener, $control, $target) = @_;
+
+    my $select = IO::Select->new($listener, $control);
+    my %side;       # by socket: its connection, and which way its bytes go
+    my $state = { up => 0, down => 0, cuts => 0, left => 0, armed => 0 };
+
+    for (;;) {
+        for my $socket ($select->can_read) {
+            if ($socket == $control) {
+                obey($control, $state) or return;
+
+            } elsif ($socket == $listener) {
+                my $client = $listener->accept or next;
+                my $server = IO::Socket::UNIX->new(Peer => $target);
+
+                if (!$server) {
+                    close $client;
+                    next;
+                }
+
+                my $connection = { client => $client, server => $server,
+                                   armed => -1 };
+                $side{$client} = [$connection, 'up', $server];
+                $side{$server} = [$connection, 'down', $client];
+                $select->add($client, $server);
+
+            } elsif ($side{$socket}
+                     && !pass($socket, @{ $side{$socket} }, $state))
+            {
+                for my $end (@{ $side{$socket}[0] }{qw( client server )}) {
+                    delete $side{$end};
+                    $select->remove($end);
+                    close $end;
+                }
+            }
+        }
+    }
+}
+
+# Returns false when the test has ended.
+sub obey {
+    my ($control, $state) = @_;
+
+    my $line = <$control> // return 0;
+
+    if ($line =~ /^arm (up|down) (\d+) (\S+) (\d+)/) {
+        %$state = (way => $1, at => $2, word => $3, left => $4,
+                   up => 0, down => 0, cuts => 0,
+                   armed => $state->{armed} + 1);
+    }
+
+    print $control "@$state{qw( up down cuts )}\n";
+    return 1;
+}
+
+# Passes on what has come; returns false when the connection has ended.
+sub pass {
+    my ($from, $connection, $way, $to, $state) = @_;
+
+    sysread $from, my $bytes, 65536 or return 0;
+
+    if ($connection->{armed} != $state->{armed} && $state->{left}
+        && $way eq 'up' && index($bytes, $state->{word}) >= 0)
+    {
+        $connection->{armed} = $state->{armed};
+        $state->{left}--;
+        $state->{up} = $state->{down} = 0;
+    }
+
+    my $cut = 0;
+
+    if ($connection->{armed} == $state->{armed}) {
+        my $room = $state->{at} - $state->{$way};
+
+        if ($way eq $state->{way} && length $bytes > $room) {
+            $bytes = substr $bytes, 0, $room;
+            $cut = 1;
+            $state->{cuts}++;
+        }
+
+        $state->{$way} += length $bytes;
+    }
+
+    while (length $bytes) {
+        my $n = syswrite $to, $bytes;
+        return 0 if !defined $n;
+        substr $bytes, 0, $n, '';
+    }
+
+    return !$cut;
+}
+
+1;
