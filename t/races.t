@@ -28,12 +28,12 @@ my $nginx = nginx(workers => 2);
 
 {
     my $schedule = schedule();
-    my @users = active($nginx, 20);
+    my @users = active($nginx, 64);
 
     is_deeply count_codes($nginx->together(
                   map { $_->reserve_request($schedule, 1) } @users)),
-              { ok => 1, seat_taken => 19 },
-              'of 20 who want one seat at once one gets it';
+              { ok => 1, seat_taken => 63 },
+              'of 64 who want one seat at once one gets it';
 }
 
 {
@@ -75,11 +75,11 @@ my $nginx = nginx(workers => 2);
     my $held = hold($ann->id, $schedule, 1);
 
     my @answers = $nginx->together(
-        map { $ann->pay_request($held, 1000) } 1 .. 10);
+        map { $ann->pay_request($held, 1000) } 1 .. 32);
 
-    is_deeply count_codes(@answers), { ok => 1, reservation_paid => 9 },
-              'of ten payments at once one is made';
-    is $ann->balance, 4000, 'of ten payments at once one is taken';
+    is_deeply count_codes(@answers), { ok => 1, reservation_paid => 31 },
+              'of 32 payments at once one is made';
+    is $ann->balance, 4000, 'of 32 payments at once one is taken';
     is sql("select count(*) from concert.payments
             where reservation_id = $held"), 1, 'what is paid has one payment';
 }
@@ -122,6 +122,60 @@ my $nginx = nginx(workers => 2);
     is $bad, 0, 'of paying and cancelling at once exactly one is done';
 }
 
+# Paying, cancelling and running out, all at once: ROUNDS x 100 times.
+{
+    my $rounds = $ENV{ROUNDS} // 20;
+    my $n = 100;
+    my %may = map { $_ => 1 } '200 409 PAID 0', '409 204 CANCELLED 10',
+                              '409 409 EXPIRED 10';
+    my (%won, %wrong);
+
+    for my $round (1 .. $rounds) {
+        my $schedule = schedule(seats => $n, price => 10);
+        my @users = users($n, 10);
+        my @ids = split ' ', sql(
+            "select string_agg(reservation_id::text, ' ' order by request)
+             from concert.reserve(
+                 array(select gen_random_uuid() from generate_series(1, $n)),
+                 array[@{[ join ',', @users ]}]::bigint[],
+                 array_fill(@{[ concert_of($schedule) ]}::bigint, array[$n]),
+                 array_fill(${schedule}::bigint, array[$n]),
+                 array(select format('{%s}', g) from generate_series(1, $n) g),
+                 @{[ 10 + int rand 150 ]}, null)");
+
+        my @clients = map { $nginx->client($_) } @users;
+        my @order = shuffle(0 .. 2 * $n - 1);
+        my @answers;
+        @answers[@order] = $nginx->together(map {
+            my $i = $_ % $n;
+            $_ < $n ? $clients[$i]->pay_request($ids[$i], 10)
+                    : $clients[$i]->bytes_of(
+                          DELETE => "/api/reservations/$ids[$i]")
+        } @order);
+
+        my @after = split /\n/, sql(
+            "select concert.reservation_status(r.status, r.hold_until) || ' '
+                    || a.balance
+             from unnest(array[@{[ join ',', @ids ]}]) with ordinality
+                  as i (id, place)
+             join concert.reservations r on r.reservation_id = i.id
+             join concert.accounts a on a.account_id = r.user_id
+             order by i.place");
+
+        for my $i (0 .. $n - 1) {
+            my $what = join ' ', $answers[$i]->status, $answers[$i + $n]->status,
+                                 $after[$i];
+            $won{ (split ' ', $after[$i])[0] }++;
+            $wrong{$what}++ if !$may{$what};
+        }
+    }
+
+    is_deeply \%wrong, {},
+              'of paying, cancelling and running out exactly one happens';
+    is_deeply [ sort keys %won ], [qw( CANCELLED EXPIRED PAID )],
+              'and each of them won some of ' . $rounds * $n;
+}
+
 {
     my $ann = $nginx->client(user());
     my @answers = $nginx->together(map { $ann->charge_request(10) } 1 .. 50);
@@ -151,14 +205,14 @@ $nginx->stop;
 
 {
     my $nginx = nginx(http => 'concert_user_limit 3;', workers => 2);
-    my $schedule = schedule(seats => 12);
+    my $schedule = schedule(seats => 16);
     my ($ann) = active($nginx, 1);
 
     my @answers = $nginx->together(
-        map { $ann->reserve_request($schedule, $_) } 1 .. 12);
+        map { $ann->reserve_request($schedule, $_) } 1 .. 16);
 
-    is_deeply count_codes(@answers), { ok => 3, seat_limit => 9 },
-              'a user who asks twelve times at once gets no more than'
+    is_deeply count_codes(@answers), { ok => 3, seat_limit => 13 },
+              'a user who asks 16 times at once gets no more than'
               . ' concert_user_limit';
 
     my @pairs = $nginx->together(
