@@ -373,9 +373,9 @@ POST /api/token
 {"userId": 5}
 --- more_headers
 Transfer-Encoding: gzip
---- error_code: 501
+--- error_code: 400
 --- response_headers
 Content-Type: application/problem+json
---- response_body_like: "status":501,
+--- response_body_like: "status":400,
 --- no_error_log
 [alert]

@@ -28,9 +28,11 @@ static ngx_int_t
 ngx_http_concert_problem_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
-    /* nginx's own 494..499 leave as 400 */
+    /* nginx's own 494..499, and 501: a transfer encoding that it has not */
 
-    if (r->err_status > NGX_HTTP_CLOSE && r->err_status < 500) {
+    if ((r->err_status > NGX_HTTP_CLOSE && r->err_status < 500)
+        || r->err_status == NGX_HTTP_NOT_IMPLEMENTED)
+    {
         r->err_status = NGX_HTTP_BAD_REQUEST;
     }
 
@@ -77,7 +79,7 @@ ngx_http_concert_problem_start(ngx_http_concert_call_t *call)
         code = "overloaded";
         break;
 
-    default: /* 400, 414, and 501: a transfer encoding that nginx has not */
+    default: /* 400, 414 */
         code = "invalid_request";
     }
 
