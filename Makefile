@@ -52,7 +52,7 @@ SAN_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,undefined \
 comma := ,
 
 .PHONY: help deps deps-test build build-static unit run start stop status \
-        migrate demo reset psql test loadtest bench clean distclean FORCE
+        migrate demo reset psql test loadtest faults bench clean distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -190,6 +190,10 @@ test: deps deps-test ## all tests (SAN=1: with sanitizers; TESTS=t/x.t: only the
 loadtest: build ## k6 on the demo data, with the proof in SQL afterwards
 	@$(INSTALL) loadtest
 	@K6=$(BUILD)/bin/k6 $(STACK) exec loadtest/run $(ARGS)
+
+faults: build ## breaks PostgreSQL, Redis and nginx under traffic; ROUNDS=1
+	@$(INSTALL) loadtest
+	@K6=$(BUILD)/bin/k6 loadtest/faults $(ARGS)
 
 bench: build ## single routes against the limits of their servers
 	@$(INSTALL) test

@@ -180,6 +180,13 @@ ngx_http_concert_json_parse(const void *p, size_t len, char *error,
     json_t        *object;
     json_error_t   e;
 
+    /* jansson passes over one that follows a number */
+
+    if (len && memchr(p, '\0', len)) {
+        snprintf(error, size, "it has a NUL byte");
+        return NULL;
+    }
+
     object = json_loadb(p, len, JSON_REJECT_DUPLICATES|JSON_ALLOW_NUL, &e);
 
     if (object == NULL) {

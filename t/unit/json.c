@@ -449,6 +449,7 @@ a_zero_byte_is_refused_and_an_escaped_one_is_not(void **state)
     assert_null(parse(body, sizeof(body) - 1));
     assert_null(parse("{\"a\0b\":1}", 9));
     assert_null(parse("{\"a\":\"\0\"}", 9));
+    assert_null(parse("{\"a\":1\0}", 8));
 
     assert_accepted("{\"a\":\"x\\u0000y\"}");
 }
