@@ -178,6 +178,18 @@ each_route(sub {
        'and may be asked again with a token: no decision was taken';
 }
 
+# What says "later" is not remembered.
+{
+    my $user = user(100_000);
+    my $busy = paying($user, schedule(), 1);
+
+    for my $time (qw( once again )) {
+        my $answer = ask($user, paying_for($user, $busy), 'soon');
+        is_problem($answer, 'payment_in_progress', "a payment under way: $time");
+        is $answer->header('Idempotency-Replayed'), undef, 'is looked at anew';
+    }
+}
+
 # A repeated payment does not end the token of a later visit.
 {
     my $user = buyer();

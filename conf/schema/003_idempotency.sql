@@ -229,11 +229,17 @@ begin
                          concert.pick(p_amounts, v_new)) d
     loop
         replayed := false;
-        perform concert.keep_answer(
-            'pay', p_users[request], p_keys[request], p_digests[request],
-            p_operations[request],
-            jsonb_build_object('outcome', outcome, 'payment_id', payment_id,
-                               'amount', amount, 'paid_ms', paid_ms));
+
+        -- what says "later" is no decision
+
+        if outcome <> 'payment_in_progress' then
+            perform concert.keep_answer(
+                'pay', p_users[request], p_keys[request], p_digests[request],
+                p_operations[request],
+                jsonb_build_object('outcome', outcome, 'payment_id', payment_id,
+                                   'amount', amount, 'paid_ms', paid_ms));
+        end if;
+
         return next;
     end loop;
 end

@@ -50,8 +50,8 @@ use Time::HiRes     qw( sleep time );
 
 our @EXPORT = qw(
     cancelled concert concert_of eventually expired hold hold_for is_json
-    is_problem lock_rows nginx paid payment_of schedule seconds_from_now sql
-    sql_error stranger transaction user users
+    is_problem lock_rows nginx paid paying payment_of schedule seconds_from_now
+    sql sql_error stranger transaction user users
 );
 
 # How long something that must happen may take before a test gives up, seconds.
