@@ -20,6 +20,7 @@
 #define NGX_HTTP_CONCERT_MAX_LANES   64
 #define NGX_HTTP_CONCERT_MAX_QUEUE   8192
 #define NGX_HTTP_CONCERT_MAX_PATH    107     /* sun_path */
+#define NGX_HTTP_CONCERT_MAX_SECRET  513     /* with a byte too many */
 
 /* defaults; times in ms */
 #define NGX_HTTP_CONCERT_HOLD        (5 * 60 * 1000)
@@ -67,6 +68,8 @@ static char *ngx_http_concert_postgres_confs(ngx_conf_t *cf,
     ngx_http_concert_group_t *write);
 static char *ngx_http_concert_redis_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_str_t *secret);
 static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_concert_redis_conf_t *rcf);
 static char *ngx_http_concert_queue_directive(ngx_conf_t *cf,
@@ -639,7 +642,10 @@ ngx_http_concert_postgres_confs(ngx_conf_t *cf, ngx_str_t *conninfo,
 }
 
 
-/* concert_redis unix:path | host[:port] [lanes=n] [batch=n] [max_queue=n]; */
+/*
+ * concert_redis unix:path | host[:port] [user=name] [password_file=path]
+ *     [lanes=n] [batch=n] [max_queue=n];
+ */
 
 static char *
 ngx_http_concert_redis_directive(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -673,14 +679,94 @@ ngx_http_concert_redis_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     for (i = 2; i < cf->args->nelts; i++) {
+
+        if (value[i].len > 5 && ngx_strncmp(value[i].data, "user=", 5) == 0) {
+            rcf->user = (char *) value[i].data + 5;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "password_file=", 14) == 0) {
+            value[i].data += 14;
+            value[i].len -= 14;
+
+            if (ngx_http_concert_secret(cf, &value[i], &rcf->password)
+                != NGX_OK)
+            {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
         if (ngx_http_concert_number(cf, &value[i], numbers) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
     }
 
+    if (rcf->user && rcf->password.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "user=%s has no password: write "
+                           "password_file=/path/of/a/file", rcf->user);
+        return NGX_CONF_ERROR;
+    }
+
     group->conf = rcf;
 
     return ngx_http_concert_redis_address(cf, &value[1], rcf);
+}
+
+
+/* the first line of a file, which may be readable to root only */
+
+static ngx_int_t
+ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *secret)
+{
+    u_char     text[NGX_HTTP_CONCERT_MAX_SECRET];
+    ssize_t    n;
+    ngx_fd_t   fd;
+
+    if (ngx_conf_full_name(cf->cycle, name, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "cannot open the password file \"%V\": write a "
+                           "file that nginx's master may read", name);
+        return NGX_ERROR;
+    }
+
+    n = ngx_read_fd(fd, text, sizeof(text));
+
+    (void) ngx_close_file(fd);
+
+    secret->len = 0;
+
+    while (n > 0 && secret->len < (size_t) n && text[secret->len] != CR
+           && text[secret->len] != LF)
+    {
+        secret->len++;
+    }
+
+    if (secret->len == 0 || secret->len == sizeof(text)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the password file \"%V\" has no password: write "
+                           "one of 1 to %d bytes in its first line", name,
+                           NGX_HTTP_CONCERT_MAX_SECRET - 1);
+        return NGX_ERROR;
+    }
+
+    secret->data = ngx_pnalloc(cf->pool, secret->len);
+    if (secret->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(secret->data, text, secret->len);
+    ngx_explicit_memzero(text, sizeof(text));
+
+    return NGX_OK;
 }
 
 

@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 142;
+plan tests => 148;
 
 run_tests();
 
@@ -660,3 +660,30 @@ concert_zone small 2m;
 GET /api/balance/$user
 --- json
 {"userId": $user, "amount": 7}
+
+
+
+=== TEST 69: a user of Redis needs a password
+--- http_config
+concert_redis $TEST_NGINX_CONCERT_REDIS user=ann;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*user=ann has no password: write password_file=/
+
+
+
+=== TEST 70: the password file of Redis is there
+--- http_config
+concert_redis $TEST_NGINX_CONCERT_REDIS password_file=nowhere;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*cannot open the password file ".*nowhere": write a file/
+
+
+
+=== TEST 71: the password file of Redis has a password
+--- http_config
+concert_redis $TEST_NGINX_CONCERT_REDIS password_file=/dev/null;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*the password file "\/dev\/null" has no password: write one of 1/

@@ -48,21 +48,6 @@ sub cut_redis {
     redis(qw( CLIENT KILL TYPE normal ));
 }
 
-# One command; its answer as it comes.
-sub redis {
-    my (@words) = @_;
-
-    my $socket = IO::Socket::UNIX->new(Peer => $redis) // die "redis: $!";
-
-    print $socket '*', scalar @words, "\r\n",
-          map { '$' . length($_) . "\r\n$_\r\n" } @words;
-    $socket->flush;
-    shutdown $socket, 1;
-
-    local $/;
-    return scalar <$socket>;
-}
-
 {
     link_postgres();
 

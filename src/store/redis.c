@@ -21,6 +21,8 @@
 static void ngx_http_concert_redis_run(ngx_http_concert_lane_t *lane);
 static ngx_int_t ngx_http_concert_redis_connect(
     ngx_http_concert_lane_t *lane);
+static ngx_int_t ngx_http_concert_redis_auth(redisContext *c,
+    ngx_http_concert_redis_conf_t *rcf, struct timeval left);
 static struct timeval ngx_http_concert_redis_left(
     ngx_http_concert_lane_t *lane);
 static ngx_int_t ngx_http_concert_redis_exchange(
@@ -136,9 +138,48 @@ ngx_http_concert_redis_connect(ngx_http_concert_lane_t *lane)
         return NGX_ERROR;
     }
 
+    if (rcf->password.len
+        && ngx_http_concert_redis_auth(c, rcf, left) != NGX_OK)
+    {
+        redisFree(c);
+        return NGX_ERROR;
+    }
+
     lane->connection = c;
 
     return ngx_http_concert_redis_load(lane);
+}
+
+
+static ngx_int_t
+ngx_http_concert_redis_auth(redisContext *c,
+    ngx_http_concert_redis_conf_t *rcf, struct timeval left)
+{
+    ngx_int_t    rc;
+    redisReply  *reply;
+
+    (void) redisSetTimeout(c, left);
+
+    reply = rcf->user ? redisCommand(c, "AUTH %s %b", rcf->user,
+                                     rcf->password.data, rcf->password.len)
+                      : redisCommand(c, "AUTH %b", rcf->password.data,
+                                     rcf->password.len);
+
+    rc = (reply && reply->type == REDIS_REPLY_STATUS) ? NGX_OK : NGX_ERROR;
+
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "concert: Redis refuses user \"%s\": %s",
+                      rcf->user ? rcf->user : "default",
+                      reply && reply->type == REDIS_REPLY_ERROR ? reply->str
+                                                                : c->errstr);
+    }
+
+    if (reply) {
+        freeReplyObject(reply);
+    }
+
+    return rc;
 }
 
 

@@ -23,6 +23,8 @@ typedef struct {
     char        *path;
     int          port;
     ngx_msec_t   timeout;
+    char        *user;      /* of the ACL, or NULL: the default one */
+    ngx_str_t    password;  /* empty: no AUTH */
     ngx_str_t    keys[NGX_HTTP_CONCERT_REDIS_KEYS];
 } ngx_http_concert_redis_conf_t;
 

@@ -42,6 +42,7 @@ use Cwd             qw( abs_path );
 use File::Basename  qw( basename dirname );
 use File::Path      qw( make_path remove_tree );
 use IO::Socket::INET ();
+use IO::Socket::UNIX ();
 use IPC::Open3      qw( open3 );
 use JSON::PP        ();
 use POSIX           ();
@@ -50,8 +51,8 @@ use Time::HiRes     qw( sleep time );
 
 our @EXPORT = qw(
     cancelled concert concert_of eventually expired hold hold_for is_json
-    is_problem lock_rows nginx paid paying payment_of schedule seconds_from_now
-    sql sql_error stranger transaction user users
+    is_problem lock_rows nginx paid paying payment_of redis schedule
+    seconds_from_now sql sql_error stranger transaction user users
 );
 
 # How long something that must happen may take before a test gives up, seconds.
@@ -177,6 +178,22 @@ sub lock_rows {
     die "cannot lock: $out\n$statement" if $out =~ /^(?:ERROR|FATAL):/m;
 
     return $session;
+}
+
+# One command of Redis's, which is reached by a socket; its answer as it comes.
+sub redis {
+    my (@words) = @_;
+
+    my ($path) = $ENV{TEST_NGINX_CONCERT_REDIS} =~ m{^unix:(/\S+)};
+    my $socket = IO::Socket::UNIX->new(Peer => $path) // die "redis: $!";
+
+    print $socket '*', scalar @words, "\r\n",
+          map { '$' . length($_) . "\r\n$_\r\n" } @words;
+    $socket->flush;
+    shutdown $socket, 1;
+
+    local $/;
+    return scalar <$socket>;
 }
 
 # A user with an account.
