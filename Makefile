@@ -52,7 +52,7 @@ SAN_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,undefined \
 comma := ,
 
 .PHONY: help deps deps-test build build-static unit run start stop status \
-        migrate demo reset psql test loadtest faults bench clean distclean FORCE
+        migrate demo reset psql test loadtest faults soak bench clean distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -194,6 +194,10 @@ loadtest: build ## k6 on the demo data, with the proof in SQL afterwards
 faults: build ## breaks PostgreSQL, Redis and nginx under traffic; ROUNDS=1
 	@$(INSTALL) loadtest
 	@K6=$(BUILD)/bin/k6 loadtest/faults $(ARGS)
+
+soak: build ## traffic of every kind, and what the workers hold; MINUTES=20
+	@$(INSTALL) loadtest
+	@K6=$(BUILD)/bin/k6 loadtest/soak $(ARGS)
 
 bench: build ## single routes against the limits of their servers
 	@$(INSTALL) test

@@ -68,6 +68,8 @@ static char *ngx_http_concert_postgres_confs(ngx_conf_t *cf,
     ngx_http_concert_group_t *write);
 static char *ngx_http_concert_redis_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_redis_login(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_concert_redis_conf_t *rcf);
 static ngx_int_t ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *secret);
 static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
@@ -653,6 +655,7 @@ ngx_http_concert_redis_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_concert_main_conf_t *cmcf = conf;
 
+    ngx_int_t                       rc;
     ngx_str_t                      *value;
     ngx_uint_t                      i;
     ngx_http_concert_group_t       *group;
@@ -679,26 +682,13 @@ ngx_http_concert_redis_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     for (i = 2; i < cf->args->nelts; i++) {
+        rc = ngx_http_concert_redis_login(cf, &value[i], rcf);
 
-        if (value[i].len > 5 && ngx_strncmp(value[i].data, "user=", 5) == 0) {
-            rcf->user = (char *) value[i].data + 5;
-            continue;
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_concert_number(cf, &value[i], numbers);
         }
 
-        if (ngx_strncmp(value[i].data, "password_file=", 14) == 0) {
-            value[i].data += 14;
-            value[i].len -= 14;
-
-            if (ngx_http_concert_secret(cf, &value[i], &rcf->password)
-                != NGX_OK)
-            {
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        if (ngx_http_concert_number(cf, &value[i], numbers) != NGX_OK) {
+        if (rc != NGX_OK) {
             return NGX_CONF_ERROR;
         }
     }
@@ -713,6 +703,30 @@ ngx_http_concert_redis_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     group->conf = rcf;
 
     return ngx_http_concert_redis_address(cf, &value[1], rcf);
+}
+
+
+/* user=name, password_file=path; NGX_DECLINED: neither */
+
+static ngx_int_t
+ngx_http_concert_redis_login(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_redis_conf_t *rcf)
+{
+    ngx_str_t  name;
+
+    if (value->len > 5 && ngx_strncmp(value->data, "user=", 5) == 0) {
+        rcf->user = (char *) value->data + 5;
+        return NGX_OK;
+    }
+
+    if (ngx_strncmp(value->data, "password_file=", 14) == 0) {
+        name.data = value->data + 14;
+        name.len = value->len - 14;
+
+        return ngx_http_concert_secret(cf, &name, &rcf->password);
+    }
+
+    return NGX_DECLINED;
 }
 
 

@@ -3,7 +3,8 @@
 #include "core/reply.h"
 
 
-#define NGX_HTTP_CONCERT_CALL_POOL_SIZE  1024
+/* a reservation with a key fits */
+#define NGX_HTTP_CONCERT_CALL_POOL_SIZE  2048
 
 /* pools kept for the next calls: making one anew costs more than the rest */
 #define NGX_HTTP_CONCERT_IDLE_POOLS      256

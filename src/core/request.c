@@ -283,8 +283,8 @@ ngx_http_concert_header(ngx_http_request_t *r, const char *name,
 
 
 /*
- * The Idempotency-Key, bare or quoted (a string of RFC 9651), into the call's
- * memory: the request may be gone before it is used.
+ * The Idempotency-Key, bare or in double quotes, into the call's memory: the
+ * request may be gone before it is used.
  */
 
 static ngx_int_t
