@@ -108,7 +108,7 @@ static const ngx_http_concert_group_t
         .away_code = "store_unavailable",
         .nlanes = 2,
         .batch = 64,
-        .gather = 16,
+        .gather = 64,
         .patience = 1
     },
 

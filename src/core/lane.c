@@ -25,6 +25,8 @@ static void ngx_http_concert_group_check(ngx_event_t *ev);
 static void ngx_http_concert_group_refuse(ngx_http_concert_group_t *group,
     ngx_http_concert_call_t *call, ngx_http_concert_outcome_e outcome);
 static void ngx_http_concert_group_turn(ngx_event_t *ev);
+static ngx_uint_t ngx_http_concert_group_ready(
+    ngx_http_concert_group_t *group);
 static void ngx_http_concert_group_gathered(ngx_event_t *ev);
 static ngx_http_concert_lane_t *ngx_http_concert_group_idle(
     ngx_http_concert_group_t *group);
@@ -215,15 +217,26 @@ ngx_http_concert_group_turn(ngx_event_t *ev)
 
     group = ev->data;
 
-    if (group->nbusy && group->nwaiting < group->gather) {
-        if (!group->gathered.timer_set) {
-            ngx_add_timer(&group->gathered, group->patience);
-        }
+    if (ngx_http_concert_group_ready(group)) {
+        ngx_http_concert_group_gathered(&group->gathered);
+    }
+}
 
-        return;
+
+/* whether a lane may take calls now; if not, it may when they have waited */
+
+static ngx_uint_t
+ngx_http_concert_group_ready(ngx_http_concert_group_t *group)
+{
+    if (group->nbusy == 0 || group->nwaiting >= group->gather) {
+        return 1;
     }
 
-    ngx_http_concert_group_gathered(&group->gathered);
+    if (group->nwaiting && !group->gathered.timer_set) {
+        ngx_add_timer(&group->gathered, group->patience);
+    }
+
+    return 0;
 }
 
 
@@ -512,7 +525,7 @@ ngx_http_concert_lane_done(ngx_event_t *ev)
         ngx_add_timer(&group->probe, NGX_HTTP_CONCERT_PROBE_INTERVAL);
     }
 
-    if (!group->down && group->nwaiting) {
+    if (!group->down && ngx_http_concert_group_ready(group)) {
         ngx_http_concert_lane_dispatch(lane);
     }
 
