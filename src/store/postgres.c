@@ -1070,6 +1070,8 @@ ngx_http_concert_pg_read(ngx_http_concert_unit_t *unit)
     result.first = 0;
     result.rows = PQntuples(unit->res);
 
+    /* a plain function, or one over arrays that has nothing to say */
+
     call = unit->calls[0];
     rows = call->op->params ? result.rows : 0;
 
