@@ -20,7 +20,8 @@
 #define NGX_HTTP_CONCERT_MAX_LANES   64
 #define NGX_HTTP_CONCERT_MAX_QUEUE   8192
 #define NGX_HTTP_CONCERT_MAX_PATH    107     /* sun_path */
-#define NGX_HTTP_CONCERT_MAX_SECRET  513     /* with a byte too many */
+#define NGX_HTTP_CONCERT_MAX_SECRET  512
+#define NGX_HTTP_CONCERT_MAX_FILE    8192    /* of a key or a password */
 
 /* defaults; times in ms */
 #define NGX_HTTP_CONCERT_HOLD        (5 * 60 * 1000)
@@ -28,6 +29,9 @@
 #define NGX_HTTP_CONCERT_MAX_SEATS   4
 #define NGX_HTTP_CONCERT_CAPACITY    1000
 #define NGX_HTTP_CONCERT_TTL         (10 * 60 * 1000)
+
+/* s; RFC 7519, 4.1.4: no more than a few minutes */
+#define NGX_HTTP_CONCERT_MAX_LEEWAY  300
 
 
 typedef struct {
@@ -72,6 +76,8 @@ static ngx_int_t ngx_http_concert_redis_login(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_concert_redis_conf_t *rcf);
 static ngx_int_t ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *secret);
+static ngx_int_t ngx_http_concert_read_file(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_str_t *text);
 static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_concert_redis_conf_t *rcf);
 static char *ngx_http_concert_queue_directive(ngx_conf_t *cf,
@@ -83,6 +89,12 @@ static ngx_int_t ngx_http_concert_redis_keys(ngx_conf_t *cf,
     ngx_http_concert_redis_conf_t *rcf, ngx_str_t *name);
 static char *ngx_http_concert_word_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_identity_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_identity_parameter(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_concert_jwt_conf_t *jwt);
+static ngx_int_t ngx_http_concert_identity_key(ngx_conf_t *cf,
+    ngx_str_t *name, ngx_http_concert_jwt_conf_t *jwt);
 static ngx_int_t ngx_http_concert_number(ngx_conf_t *cf, ngx_str_t *value,
     const ngx_http_concert_number_t *numbers);
 static char *ngx_http_concert_check_msec(ngx_conf_t *cf, void *post,
@@ -146,12 +158,6 @@ static ngx_conf_post_t  ngx_http_concert_count_post = {
 
 static const ngx_http_concert_word_t  ngx_http_concert_charge_free = {
     "free", NGX_HTTP_CONCERT_CHARGE_FREE, "credits a charge at once"
-};
-
-
-static const ngx_http_concert_word_t  ngx_http_concert_identity_header = {
-    "header", NGX_HTTP_CONCERT_IDENTITY_HEADER,
-    "takes the caller from the userId header"
 };
 
 
@@ -229,10 +235,10 @@ static ngx_command_t  ngx_http_concert_commands[] = {
 
     { ngx_string("concert_identity"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_concert_word_directive,
+      ngx_http_concert_identity_directive,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_concert_main_conf_t, identity),
-      (void *) &ngx_http_concert_identity_header },
+      0,
+      NULL },
 
       ngx_null_command
 };
@@ -292,7 +298,6 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
     cmcf->max_seats = NGX_CONF_UNSET;
     cmcf->user_limit = NGX_CONF_UNSET;
     cmcf->charge = NGX_CONF_UNSET_UINT;
-    cmcf->identity = NGX_CONF_UNSET_UINT;
     cmcf->queue.capacity = NGX_CONF_UNSET_UINT;
     cmcf->queue.ttl = NGX_CONF_UNSET_MSEC;
 
@@ -316,12 +321,15 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(cmcf->max_seats, NGX_HTTP_CONCERT_MAX_SEATS);
     ngx_conf_init_value(cmcf->user_limit, 0);
     ngx_conf_init_uint_value(cmcf->charge, NGX_HTTP_CONCERT_CHARGE_FREE);
-    ngx_conf_init_uint_value(cmcf->identity, NGX_HTTP_CONCERT_IDENTITY_HEADER);
     ngx_conf_init_uint_value(cmcf->queue.capacity, NGX_HTTP_CONCERT_CAPACITY);
     ngx_conf_init_msec_value(cmcf->queue.ttl, NGX_HTTP_CONCERT_TTL);
 
     if (cmcf->queue.name.len == 0) {
         ngx_str_set(&cmcf->queue.name, "main");
+    }
+
+    if (cmcf->identity.kind == NGX_HTTP_CONCERT_IDENTITY_UNSET) {
+        cmcf->identity.kind = NGX_HTTP_CONCERT_IDENTITY_HEADER;
     }
 
     if (cmcf->needs && cmcf->shm_zone == NULL
@@ -730,14 +738,50 @@ ngx_http_concert_redis_login(ngx_conf_t *cf, ngx_str_t *value,
 }
 
 
-/* the first line of a file, which may be readable to root only */
+/* the first line of a file */
 
 static ngx_int_t
 ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *secret)
 {
-    u_char     text[NGX_HTTP_CONCERT_MAX_SECRET];
-    ssize_t    n;
-    ngx_fd_t   fd;
+    size_t  len;
+
+    if (ngx_http_concert_read_file(cf, name, secret) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    len = 0;
+
+    while (len < secret->len && secret->data[len] != CR
+           && secret->data[len] != LF)
+    {
+        len++;
+    }
+
+    if (len == 0 || len > NGX_HTTP_CONCERT_MAX_SECRET) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the password file \"%V\" has no password: write "
+                           "one of 1 to %d bytes in its first line", name,
+                           NGX_HTTP_CONCERT_MAX_SECRET);
+        return NGX_ERROR;
+    }
+
+    secret->len = len;
+
+    return NGX_OK;
+}
+
+
+/*
+ * What a file holds, ended by a NUL byte.  It may be readable to root only, as
+ * the master reads it.
+ */
+
+static ngx_int_t
+ngx_http_concert_read_file(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text)
+{
+    u_char    buffer[NGX_HTTP_CONCERT_MAX_FILE + 1];
+    ssize_t   n;
+    ngx_fd_t  fd;
 
     if (ngx_conf_full_name(cf->cycle, name, 1) != NGX_OK) {
         return NGX_ERROR;
@@ -747,38 +791,32 @@ ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *secret)
 
     if (fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "cannot open the password file \"%V\": write a "
-                           "file that nginx's master may read", name);
+                           "cannot open \"%V\": write a file that nginx's "
+                           "master may read", name);
         return NGX_ERROR;
     }
 
-    n = ngx_read_fd(fd, text, sizeof(text));
+    n = ngx_read_fd(fd, buffer, sizeof(buffer));
 
     (void) ngx_close_file(fd);
 
-    secret->len = 0;
-
-    while (n > 0 && secret->len < (size_t) n && text[secret->len] != CR
-           && text[secret->len] != LF)
-    {
-        secret->len++;
-    }
-
-    if (secret->len == 0 || secret->len == sizeof(text)) {
+    if (n < 0 || n == (ssize_t) sizeof(buffer)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the password file \"%V\" has no password: write "
-                           "one of 1 to %d bytes in its first line", name,
-                           NGX_HTTP_CONCERT_MAX_SECRET - 1);
+                           "cannot read \"%V\": write a file of at most %d "
+                           "bytes", name, NGX_HTTP_CONCERT_MAX_FILE);
         return NGX_ERROR;
     }
 
-    secret->data = ngx_pnalloc(cf->pool, secret->len);
-    if (secret->data == NULL) {
+    text->data = ngx_pnalloc(cf->pool, n + 1);
+    if (text->data == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(secret->data, text, secret->len);
-    ngx_explicit_memzero(text, sizeof(text));
+    ngx_memcpy(text->data, buffer, n);
+    text->data[n] = '\0';
+    text->len = n;
+
+    ngx_explicit_memzero(buffer, sizeof(buffer));
 
     return NGX_OK;
 }
@@ -976,7 +1014,7 @@ ngx_http_concert_redis_keys(ngx_conf_t *cf,
 }
 
 
-/* concert_charge free; concert_identity header; */
+/* concert_charge free; */
 
 static char *
 ngx_http_concert_word_directive(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -1005,6 +1043,141 @@ ngx_http_concert_word_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     *field = word->value;
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * concert_identity header;
+ * concert_identity jwt key_file... [aud=text] [iss=text] [leeway=time];
+ */
+
+static char *
+ngx_http_concert_identity_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_uint_t                         i;
+    ngx_http_concert_identity_conf_t  *icf;
+
+    icf = &cmcf->identity;
+    value = cf->args->elts;
+
+    if (icf->kind != NGX_HTTP_CONCERT_IDENTITY_UNSET) {
+        return "is duplicate";
+    }
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "header") == 0) {
+        icf->kind = NGX_HTTP_CONCERT_IDENTITY_HEADER;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "jwt") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\": write \"%V header\", "
+                           "which takes the caller from the userId header, or "
+                           "\"%V jwt /path/of/a/key\", which takes it from a "
+                           "signed token",
+                           &value[cf->args->nelts - 1], &cmd->name,
+                           &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    icf->kind = NGX_HTTP_CONCERT_IDENTITY_JWT;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        if (ngx_http_concert_identity_parameter(cf, &value[i], &icf->jwt)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (icf->jwt.nkeys == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "tokens need a key: write \"%V jwt "
+                           "/path/of/a/key\"", &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_identity_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_jwt_conf_t *jwt)
+{
+    ngx_int_t  s;
+    ngx_str_t  time;
+
+    if (value->len > 4 && ngx_strncmp(value->data, "aud=", 4) == 0) {
+        jwt->audience = (char *) value->data + 4;
+        return NGX_OK;
+    }
+
+    if (value->len > 4 && ngx_strncmp(value->data, "iss=", 4) == 0) {
+        jwt->issuer = (char *) value->data + 4;
+        return NGX_OK;
+    }
+
+    if (ngx_strncmp(value->data, "leeway=", 7) == 0) {
+        time.data = value->data + 7;
+        time.len = value->len - 7;
+        s = ngx_parse_time(&time, 1);
+
+        if (s == NGX_ERROR || s > NGX_HTTP_CONCERT_MAX_LEEWAY) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": write a time of at most 5 "
+                               "minutes, as leeway=10s", value);
+            return NGX_ERROR;
+        }
+
+        jwt->leeway = s;
+        return NGX_OK;
+    }
+
+    return ngx_http_concert_identity_key(cf, value, jwt);
+}
+
+
+static ngx_int_t
+ngx_http_concert_identity_key(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_http_concert_jwt_conf_t *jwt)
+{
+    ngx_str_t    text;
+    const char  *wrong;
+
+    if (jwt->nkeys == NGX_HTTP_CONCERT_JWT_KEYS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "too many keys: write at most %d",
+                           NGX_HTTP_CONCERT_JWT_KEYS);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_concert_read_file(cf, name, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* an editor ends a secret's line; PEM does not mind */
+
+    while (text.len && (text.data[text.len - 1] == LF
+                        || text.data[text.len - 1] == CR))
+    {
+        text.data[--text.len] = '\0';
+    }
+
+    wrong = ngx_http_concert_jwt_key(&jwt->keys[jwt->nkeys], text.data,
+                                     text.len);
+    if (wrong) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" %s", name, wrong);
+        return NGX_ERROR;
+    }
+
+    jwt->nkeys++;
+
+    return NGX_OK;
 }
 
 
@@ -1135,7 +1308,10 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
     ngx_http_concert_call_init_worker();
     ngx_http_concert_request_init_worker();
 
-    if (ngx_http_concert_init_groups(cycle) != NGX_OK) {
+    if (ngx_http_concert_identity_init_worker(cycle, &cmcf->identity)
+        != NGX_OK
+        || ngx_http_concert_init_groups(cycle) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -677,7 +677,7 @@ qr/\[emerg\].*user=ann has no password: write password_file=/
 concert_redis $TEST_NGINX_CONCERT_REDIS password_file=nowhere;
 --- must_die
 --- error_log eval
-qr/\[emerg\].*cannot open the password file ".*nowhere": write a file/
+qr/\[emerg\].*cannot open ".*nowhere": write a file/
 
 
 

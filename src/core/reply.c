@@ -29,6 +29,8 @@ static ngx_int_t ngx_http_concert_reply_headers(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status);
 static ngx_int_t ngx_http_concert_reply_header(ngx_http_request_t *r,
     const char *name, ngx_str_t *value);
+static ngx_int_t ngx_http_concert_reply_challenge(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply);
 static ngx_int_t ngx_http_concert_reply_allow(ngx_http_request_t *r);
 
 
@@ -333,6 +335,14 @@ ngx_http_concert_reply_headers(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    if (status == NGX_HTTP_UNAUTHORIZED
+        && ngx_http_concert_conf->identity.kind
+           == NGX_HTTP_CONCERT_IDENTITY_JWT
+        && ngx_http_concert_reply_challenge(r, reply) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     retry_after = reply->retry_after;
 
     if (retry_after == 0
@@ -375,6 +385,38 @@ ngx_http_concert_reply_header(ngx_http_request_t *r, const char *name,
     h->value = *value;
 
     return NGX_OK;
+}
+
+
+/* RFC 6750, 3: what a bearer of tokens is told; no error where none came */
+
+static ngx_int_t
+ngx_http_concert_reply_challenge(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply)
+{
+    u_char     *p;
+    ngx_str_t   value;
+
+    static ngx_str_t  realm = ngx_string("Bearer realm=\"concert\"");
+
+    if (ngx_strcmp(reply->code, "identity_invalid") != 0) {
+        return ngx_http_concert_reply_header(r, "WWW-Authenticate", &realm);
+    }
+
+    p = ngx_pnalloc(r->pool, realm.len + reply->detail.len
+                             + sizeof(", error=\"invalid_token\", "
+                                      "error_description=\"\""));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+    value.len = ngx_sprintf(p, "%V, error=\"invalid_token\", "
+                               "error_description=\"%V\"",
+                            &realm, &reply->detail)
+                - p;
+
+    return ngx_http_concert_reply_header(r, "WWW-Authenticate", &value);
 }
 
 

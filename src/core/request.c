@@ -23,6 +23,8 @@ static ngx_http_concert_call_t *ngx_http_concert_attach(
 static void ngx_http_concert_detach(void *data);
 static ngx_int_t ngx_http_concert_identify(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, ngx_uint_t flags);
+static ngx_int_t ngx_http_concert_identify_caller(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, ngx_uint_t flags);
 static ngx_int_t ngx_http_concert_key(ngx_http_request_t *r,
     ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_digest(ngx_http_concert_call_t *call,
@@ -205,15 +207,13 @@ ngx_http_concert_detach(void *data)
 }
 
 
-/* who is asking, and for whom: the header, the path */
+/* who is asking, and for whom */
 
 static ngx_int_t
 ngx_http_concert_identify(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, ngx_uint_t flags)
 {
-    ngx_int_t   rc;
-    ngx_str_t   value;
-    ngx_uint_t  n;
+    ngx_int_t  rc;
 
     if (flags & NGX_HTTP_CONCERT_ID) {
         rc = ngx_http_concert_path_id(r, call);
@@ -226,21 +226,7 @@ ngx_http_concert_identify(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    n = ngx_http_concert_header(r, "userid", &value);
-
-    if (n == 0) {
-        if (flags & NGX_HTTP_CONCERT_CALLER) {
-            ngx_http_concert_call_fail(call, "identity_missing", NULL);
-            return NGX_DECLINED;
-        }
-
-    } else if (n > 1
-               || ngx_http_concert_parse_integer(value.data, value.len, 1,
-                                                 NGX_HTTP_CONCERT_MAX_INTEGER,
-                                                 &call->user_id)
-                  != 0)
-    {
-        ngx_http_concert_call_fail(call, "identity_invalid", NULL);
+    if (ngx_http_concert_identify_caller(r, call, flags) != NGX_OK) {
         return NGX_DECLINED;
     }
 
@@ -253,32 +239,37 @@ ngx_http_concert_identify(ngx_http_request_t *r,
 }
 
 
-ngx_uint_t
-ngx_http_concert_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
+/* only where the userId header is the identity may a caller stay unnamed */
+
+static ngx_int_t
+ngx_http_concert_identify_caller(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, ngx_uint_t flags)
 {
-    size_t            len;
-    ngx_uint_t        i, n;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_int_t    rc;
+    ngx_uint_t   signed_in;
+    const char  *wrong;
 
-    n = 0;
-    len = ngx_strlen(name);
+    signed_in = ngx_http_concert_conf->identity.kind
+                == NGX_HTTP_CONCERT_IDENTITY_JWT;
 
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
+    rc = ngx_http_concert_caller(r, &call->user_id, &wrong);
 
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == len
-                && ngx_memcmp(h[i].lowcase_key, name, len) == 0
-                && n++ == 0)
-            {
-                *value = h[i].value;
-            }
-        }
+    if (rc == NGX_ERROR) {
+        ngx_http_concert_call_fail(call, "identity_invalid", wrong);
+        return NGX_DECLINED;
     }
 
-    return n;
+    if (rc == NGX_DECLINED
+        && (signed_in || (flags & NGX_HTTP_CONCERT_CALLER)))
+    {
+        ngx_http_concert_call_fail(call, "identity_missing",
+            signed_in ? "Say who is asking: send the header \"Authorization: "
+                        "Bearer <token>\" with the token of the login."
+                      : NULL);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -14,6 +14,7 @@
 #include <ngx_http.h>
 
 #include "core/call.h"
+#include "core/identity.h"
 #include "core/json.h"
 #include "core/lane.h"
 #include "shared/zone.h"
@@ -33,7 +34,7 @@
 #define NGX_HTTP_CONCERT_ONCE            0x0200  /* takes an Idempotency-Key */
 
 
-/* of which any makes the userId header matter */
+/* of which any makes the caller matter */
 #define NGX_HTTP_CONCERT_KNOWS_USER                                          \
     (NGX_HTTP_CONCERT_ID_IS_USER|NGX_HTTP_CONCERT_CALLER                     \
      |NGX_HTTP_CONCERT_BODY_USER)
@@ -99,25 +100,24 @@ typedef struct {
 
 
 typedef struct {
-    ngx_shm_zone_t                 *shm_zone;
-    ngx_uint_t                      needs;
-    ngx_str_t                       needed_by[2];  /* postgres, redis */
+    ngx_shm_zone_t                   *shm_zone;
+    ngx_uint_t                        needs;
+    ngx_str_t                         needed_by[2];  /* postgres, redis */
 
-    ngx_http_concert_group_t        groups[NGX_HTTP_CONCERT_GROUPS];
-    ngx_http_concert_queue_conf_t   queue;
-    ngx_msec_t                      hold;
-    ngx_msec_t                      timeout;
-    ngx_int_t                       max_seats;
-    ngx_int_t                       user_limit;    /* 0: none */
-    ngx_uint_t                      charge;
-    ngx_uint_t                      identity;
+    ngx_http_concert_group_t          groups[NGX_HTTP_CONCERT_GROUPS];
+    ngx_http_concert_queue_conf_t     queue;
+    ngx_msec_t                        hold;
+    ngx_msec_t                        timeout;
+    ngx_int_t                         max_seats;
+    ngx_int_t                         user_limit;    /* 0: none */
+    ngx_uint_t                        charge;
+    ngx_http_concert_identity_conf_t  identity;
 
-    ngx_http_concert_slot_t        *slot;          /* of this worker */
+    ngx_http_concert_slot_t          *slot;          /* of this worker */
 } ngx_http_concert_main_conf_t;
 
 
-#define NGX_HTTP_CONCERT_CHARGE_FREE      0
-#define NGX_HTTP_CONCERT_IDENTITY_HEADER  0
+#define NGX_HTTP_CONCERT_CHARGE_FREE  0
 
 
 typedef struct {
@@ -146,10 +146,6 @@ extern ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
 
 
 ngx_int_t ngx_http_concert_handler(ngx_http_request_t *r);
-
-/* how often the request has a header, by its lowercase name; the first value */
-ngx_uint_t ngx_http_concert_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
 
 /* for parse(): a 400 that names the field and says what is wrong with it */
 ngx_int_t ngx_http_concert_bad_request(ngx_http_concert_call_t *call,

@@ -64,14 +64,14 @@ ngx_http_concert_add_variables(ngx_conf_t *cf)
 }
 
 
-/* the caller: of a request that was handled, or as its header says */
+/* the caller: of a request that was handled, or as it says before that */
 
 static ngx_int_t
 ngx_http_concert_user_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
     int64_t                  user_id;
-    ngx_str_t                value;
+    const char              *wrong;
     ngx_http_concert_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
@@ -80,17 +80,14 @@ ngx_http_concert_user_id_variable(ngx_http_request_t *r,
         return ngx_http_concert_set_number(r, v, ctx->user_id);
     }
 
-    if (ngx_http_concert_header(r, "userid", &value) != 1
-        || ngx_http_concert_parse_integer(value.data, value.len, 1,
-                                          NGX_HTTP_CONCERT_MAX_INTEGER,
-                                          &user_id)
-           != 0)
+    if (ngx_http_concert_conf == NULL
+        || ngx_http_concert_caller(r, &user_id, &wrong) != NGX_OK)
     {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    return ngx_http_concert_set_bytes(v, value.data, value.len);
+    return ngx_http_concert_set_number(r, v, user_id);
 }
 
 

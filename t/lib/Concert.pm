@@ -771,7 +771,7 @@ sub start {
     my $deadline = time + Concert::PATIENCE;
 
     until ($self->connect) {
-        die "nginx does not start, see $root/logs\n"
+        die "nginx does not start: ", $self->log
             if time > $deadline || waitpid $pid, POSIX::WNOHANG();
         sleep 0.02;
     }
@@ -836,9 +836,10 @@ sub metric {
 
 # Somebody who sends requests; the userId header is theirs.
 sub client {
-    my ($self, $id) = @_;
+    my ($self, $id, %headers) = @_;
 
-    return bless { nginx => $self, id => $id }, 'Concert::Client';
+    return bless { nginx => $self, id => $id, headers => \%headers },
+                 'Concert::Client';
 }
 
 # Somebody who sends no userId header.
@@ -891,6 +892,7 @@ sub id { return $_[0]{id} }
 sub bytes_of {
     my ($self, $method, $path, $body, %headers) = @_;
 
+    %headers = (%{ $self->{headers} // {} }, %headers);
     $body = $Json->encode($body) if ref $body;
 
     $headers{userId} //= $self->{id} if defined $self->{id};

@@ -1,0 +1,49 @@
+
+/*
+ * Who is asking: the userId header, or the token of an Authorization: Bearer
+ * header, of which those that were verified are remembered, as they come again
+ * with every request.  Event loop.
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_IDENTITY_H_INCLUDED
+#define NGX_HTTP_CONCERT_IDENTITY_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "core/jwt.h"
+
+
+typedef enum {
+    NGX_HTTP_CONCERT_IDENTITY_UNSET = 0,
+    NGX_HTTP_CONCERT_IDENTITY_HEADER,
+    NGX_HTTP_CONCERT_IDENTITY_JWT
+} ngx_http_concert_identity_e;
+
+
+typedef struct {
+    ngx_http_concert_identity_e   kind;
+    ngx_http_concert_jwt_conf_t   jwt;
+} ngx_http_concert_identity_conf_t;
+
+
+/*
+ * Reads the caller.  NGX_DECLINED: the request names none.  NGX_ERROR: it does
+ * not do so well; *wrong is a constant sentence that says why, or NULL.
+ */
+ngx_int_t ngx_http_concert_caller(ngx_http_request_t *r, int64_t *user_id,
+    const char **wrong);
+
+/* how often the request has a header, by its lowercase name; the first value */
+ngx_uint_t ngx_http_concert_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+/* once in a worker: makes room for the tokens that it will remember */
+ngx_int_t ngx_http_concert_identity_init_worker(ngx_cycle_t *cycle,
+    const ngx_http_concert_identity_conf_t *conf);
+
+
+#endif /* NGX_HTTP_CONCERT_IDENTITY_H_INCLUDED */
