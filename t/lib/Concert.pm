@@ -702,7 +702,9 @@ sub new_root {
 
 # The test suite has the two ports from $Port.
 sub free_port {
-    for my $port ($Port + 2 .. $Port + 60) {
+    my ($first) = @_;
+
+    for my $port (($first // $Port + 2) .. $Port + 60) {
         return $port if IO::Socket::INET->new(
             Listen => 1, LocalAddr => '127.0.0.1', LocalPort => $port,
             ReuseAddr => 1);

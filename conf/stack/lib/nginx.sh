@@ -17,11 +17,15 @@ find_nginx() {
 
 
 nginx_configure() {
-    local text load='' user='' workers=$WORKERS files connections
+    local text load='' user='' workers=$WORKERS files connections tls=''
 
     [[ $workers != auto ]] || workers=$(nproc)
     [[ -z $module ]] || load="load_module           $module;"
     [[ -z $worker_user ]] || user="user                  $worker_user;"
+    [[ -z $TLS ]] || tls="
+        ssl_certificate       $tls_dir/server.pem;
+        ssl_certificate_key   $tls_dir/server.key;
+        include               $repo/conf/concert_tls.conf;"
 
     files=$(ulimit -Hn)
     if [[ $files == unlimited ]] || (( files > 65536 )); then
@@ -38,6 +42,8 @@ nginx_configure() {
     text=${text//@NGINX@/"$nginx"}
     text=${text//@REPO@/"$repo"}
     text=${text//@PORT@/"$PORT"}
+    text=${text//@LISTEN_TLS@/"${TLS:+ ssl http2}"}
+    text=${text//@TLS@/"$tls"}
     text=${text//@CONCERT_PG@/"$conninfo"}
     text=${text//@REDIS_SOCKET@/"$redis_socket"}
     text=${text//@CAPACITY@/"$CAPACITY"}
@@ -63,9 +69,36 @@ end_orphans() {
 
 is_listening() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-is_ready() {
-    curl -fs --noproxy '*' -m 2 -o /dev/null "http://127.0.0.1:$PORT/readyz"
+# A certificate for this machine, of an authority that has signed nothing else
+# and whose key is gone.
+make_certificate() {
+    local to=$tls_dir subject=DNS:localhost,IP:127.0.0.1,IP:::1
+
+    make_dir "$to" 0755
+    ! openssl x509 -in "$to/server.pem" -checkend 86400 -noout \
+        >/dev/null 2>&1 || return 0
+
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+        -days 365 -subj "/CN=concert, $(hostname)" \
+        -keyout "$to/ca.key" -out "$to/ca.pem" 2>/dev/null
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+        -subj /CN=localhost -keyout "$to/server.key" 2>/dev/null \
+    | openssl x509 -req -CA "$to/ca.pem" -CAkey "$to/ca.key" -days 365 \
+        -extfile <(printf 'subjectAltName=%s\n' "$subject") \
+        -out "$to/server.pem" 2>/dev/null
+    rm "$to/ca.key"
 }
+
+# call_nginx PATH [OPTION]...
+call_nginx() {
+    local path=$1
+    shift
+
+    [[ -z $TLS ]] || set -- --cacert "$tls_dir/ca.pem" "$@"
+    curl -s --noproxy '*' -m 2 "$@" "$base_url$path"
+}
+
+is_ready() { call_nginx /readyz -f -o /dev/null; }
 
 
 nginx_call() (
@@ -85,6 +118,7 @@ check_port() {
 
 
 nginx_start() {
+    [[ -z $TLS ]] || make_certificate
     nginx_configure
     nginx_call -t -q || die "nginx refuses $nginx/nginx.conf"
     nginx_call </dev/null 9>&- || die "nginx does not start"
@@ -98,8 +132,7 @@ wait_ready() {
 
     until is_ready; do
         if (( SECONDS - started >= READY_TIMEOUT )); then
-            not_ready "not ready after $READY_TIMEOUT s: $(
-                curl -s --noproxy '*' -m 2 "http://127.0.0.1:$PORT/readyz")"
+            not_ready "not ready after $READY_TIMEOUT s: $(call_nginx /readyz)"
         elif (( SECONDS - started >= 3 )) && ! nginx_pid >/dev/null; then
             not_ready "nginx has ended"
         fi

@@ -97,8 +97,12 @@ find_dir() {
     redis=$dir/redis
     redis_socket=$redis/redis.sock
     nginx=$dir/nginx
+    tls_dir=$dir/tls
     conninfo="host=$pg_socket dbname=concert user=concert"
 }
+
+
+find_url() { base_url=http${TLS:+s}://127.0.0.1:$PORT; }
 
 
 make_var() {
@@ -140,7 +144,8 @@ write_env() {
     cat >"$dir/env" <<END
 export VAR='$dir'
 export PORT='$PORT'
-export BASE_URL='http://127.0.0.1:$PORT'
+export BASE_URL='$base_url'
+export TLS='$TLS'
 export HOLD='$HOLD'
 export TTL='$TTL'
 export CAPACITY='$CAPACITY'
@@ -152,6 +157,11 @@ export PGPORT='5432'
 export PGDATABASE='concert'
 export PGUSER='concert'
 export REDIS_SOCKET='$redis_socket'
+END
+
+    [[ -z $TLS ]] || cat >>"$dir/env" <<END
+export CURL_CA_BUNDLE='$tls_dir/ca.pem'
+export K6_INSECURE_SKIP_TLS_VERIFY='true'
 END
 
     [[ -z $SAN ]] || cat >>"$dir/env" <<END
