@@ -225,6 +225,44 @@ sub count_active {
     $two->stop;
 }
 
+# Both instances let people in at the same moments, as their jobs and every
+# request that ends a token do.
+{
+    my $queue = 'concert_queue capacity=3 name=both-' . stranger() . ';';
+    my @nginx = map { nginx(http => $queue) } 1 .. 2;
+    my @ids = map { stranger() } 1 .. 60;
+    my (@came, @most);
+
+    $nginx[$_ % 2]->client($ids[$_])->enter for 0 .. $#ids;
+
+    my @left = @ids;
+    my $tries = 0;
+
+    while (@left && $tries++ < 1000) {
+        my @active = grep { $nginx[rand 2]->client($_)->is_active }
+                          @left[0 .. ($#left < 4 ? $#left : 4)];
+        my %gone = map { $_ => 1 } @active;
+
+        push @most, scalar @active if @active > 3;
+        push @came, @active;
+        @left = grep { !$gone{$_} } @left;
+
+        my @sockets = map {
+            my $id = $_;
+            map { $_->begin($_->client($id)
+                             ->bytes_of(DELETE => "/api/token/$id")) } @nginx
+        } @active;
+
+        Concert::Answer->new($_) for @sockets;
+    }
+
+    is_deeply \@came, \@ids,
+              'two instances that let people in lose nobody and keep the order';
+    is_deeply \@most, [], 'and never let in too many';
+
+    $_->stop for @nginx;
+}
+
 {
     my $nginx = nginx(queue => 'capacity=1');
     my $user = $nginx->client(stranger());
