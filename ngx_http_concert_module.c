@@ -29,6 +29,11 @@
 #define NGX_HTTP_CONCERT_MAX_SEATS   4
 #define NGX_HTTP_CONCERT_CAPACITY    1000
 #define NGX_HTTP_CONCERT_TTL         (10 * 60 * 1000)
+#define NGX_HTTP_CONCERT_CLAIM       (30 * 1000)
+#define NGX_HTTP_CONCERT_POLL        1000
+
+/* let in in a second, or a minute */
+#define NGX_HTTP_CONCERT_MAX_RATE    1000000
 
 /* s; RFC 7519, 4.1.4: no more than a few minutes */
 #define NGX_HTTP_CONCERT_MAX_LEEWAY  300
@@ -55,6 +60,8 @@ static ngx_int_t ngx_http_concert_check_needs(ngx_conf_t *cf,
     ngx_http_concert_main_conf_t *cmcf);
 static void *ngx_http_concert_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf);
+static void ngx_http_concert_init_queue_conf(
+    ngx_http_concert_queue_conf_t *queue);
 static char *ngx_http_concert_init_group_confs(ngx_conf_t *cf,
     ngx_http_concert_main_conf_t *cmcf);
 static void *ngx_http_concert_create_loc_conf(ngx_conf_t *cf);
@@ -82,8 +89,12 @@ static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_concert_redis_conf_t *rcf);
 static char *ngx_http_concert_queue_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
-static ngx_int_t ngx_http_concert_queue_ttl(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_msec_t *ttl);
+static ngx_int_t ngx_http_concert_queue_parameter(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_concert_queue_conf_t *queue);
+static ngx_int_t ngx_http_concert_queue_time(ngx_conf_t *cf, ngx_str_t *value,
+    size_t prefix, const char *example, ngx_msec_t *time);
+static ngx_int_t ngx_http_concert_queue_rate(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t *rate);
 static ngx_int_t ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_http_concert_redis_keys(ngx_conf_t *cf,
     ngx_http_concert_redis_conf_t *rcf, ngx_str_t *name);
@@ -299,7 +310,10 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
     cmcf->user_limit = NGX_CONF_UNSET;
     cmcf->charge = NGX_CONF_UNSET_UINT;
     cmcf->queue.capacity = NGX_CONF_UNSET_UINT;
+    cmcf->queue.rate = NGX_CONF_UNSET_UINT;
     cmcf->queue.ttl = NGX_CONF_UNSET_MSEC;
+    cmcf->queue.claim = NGX_CONF_UNSET_MSEC;
+    cmcf->queue.poll = NGX_CONF_UNSET_MSEC;
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
         cmcf->groups[i] = ngx_http_concert_default_groups[i];
@@ -321,12 +335,7 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(cmcf->max_seats, NGX_HTTP_CONCERT_MAX_SEATS);
     ngx_conf_init_value(cmcf->user_limit, 0);
     ngx_conf_init_uint_value(cmcf->charge, NGX_HTTP_CONCERT_CHARGE_FREE);
-    ngx_conf_init_uint_value(cmcf->queue.capacity, NGX_HTTP_CONCERT_CAPACITY);
-    ngx_conf_init_msec_value(cmcf->queue.ttl, NGX_HTTP_CONCERT_TTL);
-
-    if (cmcf->queue.name.len == 0) {
-        ngx_str_set(&cmcf->queue.name, "main");
-    }
+    ngx_http_concert_init_queue_conf(&cmcf->queue);
 
     if (cmcf->identity.kind == NGX_HTTP_CONCERT_IDENTITY_UNSET) {
         cmcf->identity.kind = NGX_HTTP_CONCERT_IDENTITY_HEADER;
@@ -341,6 +350,25 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
     }
 
     return ngx_http_concert_init_group_confs(cf, cmcf);
+}
+
+
+static void
+ngx_http_concert_init_queue_conf(ngx_http_concert_queue_conf_t *queue)
+{
+    ngx_conf_init_uint_value(queue->capacity, NGX_HTTP_CONCERT_CAPACITY);
+    ngx_conf_init_uint_value(queue->rate, 0);
+    ngx_conf_init_msec_value(queue->ttl, NGX_HTTP_CONCERT_TTL);
+    ngx_conf_init_msec_value(queue->claim, NGX_HTTP_CONCERT_CLAIM);
+    ngx_conf_init_msec_value(queue->poll, NGX_HTTP_CONCERT_POLL);
+
+    /* a place that is kept for who has not come is not kept for longer */
+
+    queue->claim = ngx_min(queue->claim, queue->ttl);
+
+    if (queue->name.len == 0) {
+        ngx_str_set(&queue->name, "main");
+    }
 }
 
 
@@ -877,7 +905,10 @@ ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
 }
 
 
-/* concert_queue [capacity=n] [ttl=time] [name=word]; */
+/*
+ * concert_queue [capacity=n] [rate=n/s] [ttl=time] [claim=time] [poll=time]
+ *     [name=word];
+ */
 
 static char *
 ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -885,47 +916,33 @@ ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_concert_main_conf_t *cmcf = conf;
 
-    ngx_str_t   *value, s;
-    ngx_uint_t   i;
+    ngx_int_t                       rc;
+    ngx_str_t                      *value;
+    ngx_uint_t                      i;
+    ngx_http_concert_queue_conf_t  *queue;
+
+    queue = &cmcf->queue;
 
     ngx_http_concert_number_t  numbers[] = {
-        { "capacity=", 1, 10000000, &cmcf->queue.capacity },
+        { "capacity=", 1, 10000000, &queue->capacity },
         { NULL, 0, 0, NULL }
     };
 
-    if (cmcf->queue.capacity != NGX_CONF_UNSET_UINT
-        || cmcf->queue.ttl != NGX_CONF_UNSET_MSEC || cmcf->queue.name.len)
-    {
+    if (cmcf->has_queue) {
         return "is duplicate";
     }
 
+    cmcf->has_queue = 1;
     value = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
+        rc = ngx_http_concert_queue_parameter(cf, &value[i], queue);
 
-        if (ngx_strncmp(value[i].data, "ttl=", 4) == 0) {
-            if (ngx_http_concert_queue_ttl(cf, &value[i], &cmcf->queue.ttl)
-                != NGX_OK)
-            {
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_concert_number(cf, &value[i], numbers);
         }
 
-        if (ngx_strncmp(value[i].data, "name=", 5) == 0) {
-            s.data = value[i].data + 5;
-            s.len = value[i].len - 5;
-
-            if (ngx_http_concert_queue_name(cf, &s) != NGX_OK) {
-                return NGX_CONF_ERROR;
-            }
-
-            cmcf->queue.name = s;
-            continue;
-        }
-
-        if (ngx_http_concert_number(cf, &value[i], numbers) != NGX_OK) {
+        if (rc != NGX_OK) {
             return NGX_CONF_ERROR;
         }
     }
@@ -934,26 +951,104 @@ ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
+/* all that is no plain number; NGX_DECLINED: none of it */
+
 static ngx_int_t
-ngx_http_concert_queue_ttl(ngx_conf_t *cf, ngx_str_t *value, ngx_msec_t *ttl)
+ngx_http_concert_queue_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_queue_conf_t *queue)
+{
+    ngx_str_t  s;
+
+    if (ngx_strncmp(value->data, "ttl=", 4) == 0) {
+        return ngx_http_concert_queue_time(cf, value, 4, "ttl=10m",
+                                           &queue->ttl);
+    }
+
+    if (ngx_strncmp(value->data, "claim=", 6) == 0) {
+        return ngx_http_concert_queue_time(cf, value, 6, "claim=30s",
+                                           &queue->claim);
+    }
+
+    if (ngx_strncmp(value->data, "poll=", 5) == 0) {
+        return ngx_http_concert_queue_time(cf, value, 5, "poll=1s",
+                                           &queue->poll);
+    }
+
+    if (ngx_strncmp(value->data, "rate=", 5) == 0) {
+        return ngx_http_concert_queue_rate(cf, value, &queue->rate);
+    }
+
+    if (ngx_strncmp(value->data, "name=", 5) == 0) {
+        s.data = value->data + 5;
+        s.len = value->len - 5;
+
+        if (ngx_http_concert_queue_name(cf, &s) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        queue->name = s;
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_concert_queue_time(ngx_conf_t *cf, ngx_str_t *value, size_t prefix,
+    const char *example, ngx_msec_t *time)
 {
     ngx_int_t  ms;
     ngx_str_t  s;
 
-    s.data = value->data + sizeof("ttl=") - 1;
-    s.len = value->len - (sizeof("ttl=") - 1);
+    s.data = value->data + prefix;
+    s.len = value->len - prefix;
 
     ms = ngx_parse_time(&s, 0);
 
     if (ms == NGX_ERROR || ms == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": write a time, as ttl=10m", value);
+                           "invalid \"%V\": write a time, as %s", value,
+                           example);
         return NGX_ERROR;
     }
 
-    *ttl = (ngx_msec_t) ms;
+    *time = (ngx_msec_t) ms;
 
     return NGX_OK;
+}
+
+
+/* rate=n/s or rate=n/m, kept as how many in 1000 s */
+
+static ngx_int_t
+ngx_http_concert_queue_rate(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t *rate)
+{
+    size_t     len;
+    u_char    *p;
+    ngx_int_t  n;
+
+    p = value->data + sizeof("rate=") - 1;
+    len = value->len - (sizeof("rate=") - 1);
+
+    if (len > 2 && (ngx_strncmp(p + len - 2, "/s", 2) == 0
+                    || ngx_strncmp(p + len - 2, "/m", 2) == 0))
+    {
+        n = ngx_atoi(p, len - 2);
+
+        if (n > 0 && n <= NGX_HTTP_CONCERT_MAX_RATE) {
+            *rate = p[len - 1] == 's' ? n * 1000 : n * 1000 / 60;
+            return NGX_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\": write how many may be let in in a "
+                       "second or a minute, up to %d, as rate=100/s", value,
+                       NGX_HTTP_CONCERT_MAX_RATE);
+
+    return NGX_ERROR;
 }
 
 
@@ -996,7 +1091,7 @@ ngx_http_concert_redis_keys(ngx_conf_t *cf,
     ngx_uint_t   i;
 
     static const char  *suffixes[NGX_HTTP_CONCERT_REDIS_KEYS] = {
-        "queue", "waiting", "active"
+        "queue", "waiting", "called", "active", "ended", "seen0", "seen1"
     };
 
     for (i = 0; i < NGX_HTTP_CONCERT_REDIS_KEYS; i++) {
@@ -1315,9 +1410,7 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_worker == 0) {
-        ngx_http_concert_jobs_init(cycle);
-    }
+    ngx_http_concert_jobs_init(cycle);
 
     return NGX_OK;
 }

@@ -1,17 +1,30 @@
 -- What every queue script begins with: the keys, the clock, the state, and
--- admission.  A script answers {epoch, serving, ...}.
+-- admission.  A script answers {epoch, serving, ended, now, pace, ...}: the
+-- age of the data, the last number let in, how many tokens were ended before
+-- their time, the clock in ms, and how many are let in in 1000 s.
 --
--- KEYS: queue (hash), waiting (zset, ticket number by user), active (zset, end
--- in ms by user).  ARGV: capacity, ttl in ms, then the script's own.
+-- KEYS: queue   hash: the state
+--       waiting zset: the ticket's number, by user
+--       called  zset: who was let in and has not come yet: until when, in ms
+--       active  zset: who is in: until when, in ms
+--       ended   list: the users of the last tokens that were ended
+--       seen0, seen1  bitmaps: which numbers asked in an even, an odd window
+-- ARGV: capacity, rate in 1000 s (0: any), ttl and claim in ms, then the
+-- script's own.
+--
 -- The clock is Redis's, so every nginx sees one time and needs no leader.
 
-local queue, waiting, active = KEYS[1], KEYS[2], KEYS[3]
-local capacity, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
-local user = ARGV[3]
+local queue, waiting, called, active = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local ended_list, seen = KEYS[5], {[0] = KEYS[6], [1] = KEYS[7]}
+local ttl, claim = tonumber(ARGV[3]), tonumber(ARGV[4])
+local user = ARGV[5]
 
 local NONE, WAITING, ACTIVE = 0, 1, 2
 local MOST_ADMITTED = 500
+local MOST_ENDED = 4000         -- users that the list of them keeps
 local MINUTE = 60000
+local WINDOW = 1800000          -- ms
+local BURST = 200               -- ms of the rate that may be let in at once
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -20,85 +33,161 @@ local function decimal(number)
     return string.format('%.0f', number)
 end
 
-local state = redis.call('HMGET', queue, 'epoch', 'last', 'serving')
+local state = redis.call('HMGET', queue, 'epoch', 'last', 'serving', 'ended',
+                         'minute', 'this', 'before', 'capacity', 'rate',
+                         'paused', 'credit', 'credited')
 local epoch, last = tonumber(state[1]), tonumber(state[2] or 0)
-local serving = tonumber(state[3] or 0)
+local serving, ended = tonumber(state[3] or 0), tonumber(state[4] or 0)
+
+-- what an operator has set goes before the configuration
+local capacity = tonumber(state[8] or ARGV[1])
+local rate = tonumber(state[9] or ARGV[2])
+local paused = state[10] == '1'
 
 -- No epoch: the data is new, or was lost.  Numbers of another epoch mean nothing.
 if not epoch then
     epoch = time[1] * 1000000 + time[2]
-    redis.call('DEL', waiting, active)
+    redis.call('DEL', waiting, called, active, ended_list, seen[0], seen[1])
     redis.call('HSET', queue, 'epoch', decimal(epoch))
 end
 
--- Admissions of this minute and of the one before it, for the estimate.
-local function admissions()
-    local seen = redis.call('HMGET', queue, 'minute', 'this', 'before')
-    local minute = math.floor(now / MINUTE)
-    local age = minute - tonumber(seen[1] or 0)
+-- Admissions of this minute and of the one before it.
+local minute = math.floor(now / MINUTE)
+local age = minute - tonumber(state[5] or 0)
+local this, before = 0, 0
 
-    if age == 0 then
-        return minute, tonumber(seen[2] or 0), tonumber(seen[3] or 0)
-    elseif age == 1 then
-        return minute, 0, tonumber(seen[2] or 0)
-    end
-
-    return minute, 0, 0
+if age == 0 then
+    this, before = tonumber(state[6] or 0), tonumber(state[7] or 0)
+elseif age == 1 then
+    before = tonumber(state[6] or 0)
 end
 
--- Lets in as many as there are free places, in the order of their numbers.
+-- How many are let in in 1000 s: as in the last minute or, while nobody was, as
+-- if the places came free evenly.
+local function pace()
+    local seen_rate = (this + before * (1 - now % MINUTE / MINUTE))
+                      * 1000000 / MINUTE
+
+    if seen_rate < 1 then
+        seen_rate = capacity * 1000000 / ttl
+        if rate > 0 then
+            seen_rate = math.min(seen_rate, rate)
+        end
+    end
+
+    return math.max(1, math.floor(seen_rate))
+end
+
+local function answer(...)
+    return {epoch, serving, ended, now, pace(), ...}
+end
+
+-- How many the rate allows now, and what is left of it when they went in.
+local function allowed()
+    if rate == 0 then
+        return MOST_ADMITTED
+    end
+
+    local most = math.max(1, rate * BURST / 1000000)
+    local passed = now - tonumber(state[12] or 0)
+    local credit = tonumber(state[11] or 0) + passed * rate / 1000000
+
+    return math.min(most, credit)
+end
+
+-- Who was let in, or is in, and whose time is over loses the place; as many as
+-- there are free places are let in, in the order of their numbers.  Returns
+-- how many went in, and how many did not come in time.
 local function admit()
     redis.call('ZREMRANGEBYSCORE', active, '-inf', decimal(now))
+    local missed = redis.call('ZREMRANGEBYSCORE', called, '-inf', decimal(now))
 
+    if paused then
+        return 0, missed
+    end
+
+    local credit = allowed()
     local free = capacity - redis.call('ZCARD', active)
-    if free <= 0 then
-        return 0
+                 - redis.call('ZCARD', called)
+    local most = math.min(free, math.floor(credit), MOST_ADMITTED)
+    if most <= 0 then
+        return 0, missed
     end
 
-    local next = redis.call('ZPOPMIN', waiting, math.min(free, MOST_ADMITTED))
-    if #next == 0 then
-        return 0
+    local next = redis.call('ZPOPMIN', waiting, most)
+    local n = #next / 2
+    if n == 0 then
+        return 0, missed
     end
 
-    local ends = decimal(now + ttl)
+    local ends = decimal(now + claim)
     for i = 1, #next, 2 do
-        redis.call('ZADD', active, ends, next[i])
+        redis.call('ZADD', called, ends, next[i])
     end
 
-    local minute, this, before = admissions()
+    this = this + n
     serving = tonumber(next[#next])
     redis.call('HSET', queue, 'serving', decimal(serving),
-               'minute', decimal(minute), 'this', decimal(this + #next / 2),
+               'minute', decimal(minute), 'this', decimal(this),
                'before', decimal(before))
 
-    return #next / 2
-end
-
--- Seconds until a place at this position is let in: from the rate of the last
--- minute or, before anybody was, as if the places came free evenly.
-local function estimate(position)
-    local _, this, before = admissions()
-    local rate = (this + before * (1 - now % MINUTE / MINUTE)) / MINUTE
-
-    if rate == 0 then
-        rate = capacity / ttl
+    if rate > 0 then
+        state[11], state[12] = tostring(credit - n), decimal(now)
+        redis.call('HSET', queue, 'credit', state[11], 'credited', state[12])
     end
 
-    return math.ceil(position / rate / 1000)
+    return n, missed
 end
 
--- {epoch, serving, status, position, waiting seconds, end in ms}
+-- Ends a user's token, if there is one, and lets every nginx know.
+local function finish()
+    local found = redis.call('ZREM', waiting, user)
+                  + redis.call('ZREM', called, user)
+                  + redis.call('ZREM', active, user)
+
+    if found > 0 then
+        ended = redis.call('HINCRBY', queue, 'ended', 1)
+        redis.call('RPUSH', ended_list, user)
+        redis.call('LTRIM', ended_list, -MOST_ENDED, -1)
+    end
+
+    return found
+end
+
+-- The window of time in which who waits should ask once.
+local function window()
+    return math.floor(now / WINDOW)
+end
+
+local function saw(number)
+    local offset = number - tonumber(
+        redis.call('HGET', queue, 'base' .. window() % 2) or 0)
+
+    if offset >= 0 then
+        redis.call('SETBIT', seen[window() % 2], decimal(offset), 1)
+    end
+end
+
+-- status, number, end in ms.  Who asks has come: from now on the place is kept
+-- for the whole time.
 local function ticket()
     local ends = tonumber(redis.call('ZSCORE', active, user) or 0)
     if ends > now then
-        return {epoch, serving, ACTIVE, 0, 0, ends}
+        return ACTIVE, 0, ends
+    end
+
+    ends = tonumber(redis.call('ZSCORE', called, user) or 0)
+    if ends > now then
+        ends = ends - claim + ttl
+        redis.call('ZREM', called, user)
+        redis.call('ZADD', active, decimal(ends), user)
+        return ACTIVE, 0, ends
     end
 
     local number = tonumber(redis.call('ZSCORE', waiting, user) or 0)
     if number > 0 then
-        local position = number - serving
-        return {epoch, serving, WAITING, position, estimate(position), 0}
+        return WAITING, number, 0
     end
 
-    return {epoch, serving, NONE, 0, 0, 0}
+    return NONE, 0, 0
 end

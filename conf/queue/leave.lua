@@ -1,6 +1,6 @@
 -- Ends a user's token, waiting or active; the place goes to the next.
 
-local left = redis.call('ZREM', waiting, user) + redis.call('ZREM', active, user)
+local found = finish()
 admit()
 
-return {epoch, serving, left}
+return answer(found)

@@ -1,3 +1,8 @@
--- Where a user stands.
+-- Where a user stands, who has come to ask.
 
-return ticket()
+local status, number, ends = ticket()
+if status == WAITING then
+    saw(number)
+end
+
+return answer(status, number, ends)

@@ -64,9 +64,13 @@ void ngx_http_concert_payment_body(ngx_http_concert_call_t *call,
     int64_t payment_id, int64_t reservation_id, int64_t amount,
     const ngx_str_t *status, int64_t paid);
 
-/* begins the step that ends the token of call->user_id */
+/*
+ * Begins the step that ends the token of call->user_id; done() begins with
+ * ngx_http_concert_left(), which says whether it has ended.
+ */
 ngx_int_t ngx_http_concert_leave_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
+ngx_uint_t ngx_http_concert_left(ngx_http_concert_call_t *call);
 
 
 #endif /* NGX_HTTP_CONCERT_API_H_INCLUDED */

@@ -22,7 +22,8 @@ ngx_http_concert_route_t  ngx_http_concert_balance_route = {
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_ID
           |NGX_HTTP_CONCERT_ID_IS_USER,
           NULL,
-          ngx_http_concert_balance_start }
+          ngx_http_concert_balance_start,
+          NULL }
     }
 };
 

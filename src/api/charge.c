@@ -28,7 +28,8 @@ ngx_http_concert_route_t  ngx_http_concert_charge_route = {
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_BODY
           |NGX_HTTP_CONCERT_BODY_USER|NGX_HTTP_CONCERT_ONCE,
           ngx_http_concert_charge_parse,
-          ngx_http_concert_charge_start }
+          ngx_http_concert_charge_start,
+          NULL }
     }
 };
 

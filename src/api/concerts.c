@@ -22,7 +22,8 @@ ngx_http_concert_route_t  ngx_http_concert_concerts_route = {
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_NEEDS_REDIS
           |NGX_HTTP_CONCERT_CALLER|NGX_HTTP_CONCERT_ACTIVE,
           ngx_http_concert_page_parse,
-          ngx_http_concert_concerts_start }
+          ngx_http_concert_concerts_start,
+          NULL }
     }
 };
 

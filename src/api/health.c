@@ -29,7 +29,7 @@ static const ngx_http_concert_op_t  ngx_http_concert_ready_postgres = {
 ngx_http_concert_route_t  ngx_http_concert_healthz_route = {
     ngx_string("healthz"),
     {
-        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_healthz_start }
+        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_healthz_start, NULL }
     }
 };
 
@@ -40,7 +40,8 @@ ngx_http_concert_route_t  ngx_http_concert_readyz_route = {
         { NGX_HTTP_GET,
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_NEEDS_REDIS,
           NULL,
-          ngx_http_concert_readyz_start }
+          ngx_http_concert_readyz_start,
+          NULL }
     }
 };
 
@@ -87,7 +88,7 @@ ngx_http_concert_readyz_postgres(ngx_http_concert_call_t *call)
     ngx_http_concert_call_step(call, &ngx_http_concert_look,
                                ngx_http_concert_readyz_read);
 
-    if (ngx_http_concert_queue_params(call) != NGX_OK) {
+    if (ngx_http_concert_queue_user_params(call) != NGX_OK) {
         ngx_http_concert_call_fail(call, "overloaded", NULL);
         ngx_http_concert_answer(call);
         return;

@@ -39,6 +39,8 @@ static void ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
 static void ngx_http_concert_metrics_print(ngx_http_concert_json_t *out,
     const char *fmt, ...);
 static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
+    ngx_http_concert_queue_state_t *state);
 static void ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
     ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
@@ -81,7 +83,7 @@ static const ngx_http_concert_lane_stat_t  ngx_http_concert_lane_stats[] = {
 ngx_http_concert_route_t  ngx_http_concert_metrics_route = {
     ngx_string("metrics"),
     {
-        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_metrics_start }
+        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_metrics_start, NULL }
     }
 };
 
@@ -89,7 +91,7 @@ ngx_http_concert_route_t  ngx_http_concert_metrics_route = {
 ngx_http_concert_route_t  ngx_http_concert_status_route = {
     ngx_string("status"),
     {
-        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_status_start }
+        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_status_start, NULL }
     }
 };
 
@@ -280,25 +282,44 @@ ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
         "# HELP concert_queue_waiting Tickets that wait.\n"
         "# TYPE concert_queue_waiting gauge\n"
         "concert_queue_waiting %uA\n"
-        "# HELP concert_queue_active Tickets that are let in.\n"
+        "# HELP concert_queue_active Users who are in.\n"
         "# TYPE concert_queue_active gauge\n"
         "concert_queue_active %uA\n"
+        "# HELP concert_queue_called Users who were let in and have not come "
+        "yet.\n"
+        "# TYPE concert_queue_called gauge\n"
+        "concert_queue_called %uA\n"
         "# HELP concert_queue_capacity How many may be in at once.\n"
         "# TYPE concert_queue_capacity gauge\n"
-        "concert_queue_capacity %ui\n"
+        "concert_queue_capacity %uA\n"
+        "# HELP concert_queue_paused Whether nobody is let in.\n"
+        "# TYPE concert_queue_paused gauge\n"
+        "concert_queue_paused %uA\n"
         "# HELP concert_queue_serving The last number let in.\n"
         "# TYPE concert_queue_serving gauge\n"
         "concert_queue_serving %uA\n"
         "# HELP concert_queue_admitted_total Tickets let in by the job.\n"
         "# TYPE concert_queue_admitted_total counter\n"
         "concert_queue_admitted_total %uL\n"
+        "# HELP concert_queue_missed_total Tickets let in whose users did not "
+        "come in time.\n"
+        "# TYPE concert_queue_missed_total counter\n"
+        "concert_queue_missed_total %uL\n"
+        "# HELP concert_queue_forgotten_total Tickets that waited and whose "
+        "users asked no more.\n"
+        "# TYPE concert_queue_forgotten_total counter\n"
+        "concert_queue_forgotten_total %uL\n"
         "# HELP concert_holds_expired_total Holds that ran out.\n"
         "# TYPE concert_holds_expired_total counter\n"
         "concert_holds_expired_total %uL\n",
-        zone->queue.waiting, zone->queue.active,
-        ngx_http_concert_conf->queue.capacity, zone->queue.serving,
+        zone->queue.waiting, zone->queue.active, zone->queue.called,
+        zone->queue.capacity, zone->queue.paused, zone->queue.serving,
         ngx_http_concert_slots_sum(zone,
                                offsetof(ngx_http_concert_slot_t, admitted)),
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, missed)),
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, forgotten)),
         ngx_http_concert_slots_sum(zone,
                                offsetof(ngx_http_concert_slot_t, expired)));
 }
@@ -335,28 +356,10 @@ ngx_http_concert_status_start(ngx_http_concert_call_t *call)
                 "{\"version\":\"" NGX_HTTP_CONCERT_VERSION "\",\"nginx\":\""
                 NGINX_VERSION "\",\"worker\":");
     ngx_http_concert_json_integer(&json, ngx_worker);
-    ngx_http_concert_json_text(&json, ",\"queue\":{\"name\":");
-    ngx_http_concert_json_string(&json, conf->queue.name.data,
-                                 conf->queue.name.len);
-    ngx_http_concert_json_text(&json, ",\"capacity\":");
-    ngx_http_concert_json_integer(&json, conf->queue.capacity);
-    ngx_http_concert_json_text(&json, ",\"ttl\":");
-    ngx_http_concert_json_integer(&json, conf->queue.ttl / 1000);
-    ngx_http_concert_json_text(&json, ",\"waiting\":");
-    ngx_http_concert_json_integer(&json, zone->queue.waiting);
-    ngx_http_concert_json_text(&json, ",\"active\":");
-    ngx_http_concert_json_integer(&json, zone->queue.active);
-    ngx_http_concert_json_text(&json, ",\"serving\":");
-    ngx_http_concert_json_integer(&json, zone->queue.serving);
-    ngx_http_concert_json_text(&json, ",\"seenAt\":");
 
-    if (zone->queue.seen) {
-        ngx_http_concert_json_time(&json, (int64_t) zone->queue.seen * 1000);
-    } else {
-        ngx_http_concert_json_text(&json, "null");
-    }
+    ngx_http_concert_status_queue(&json, &zone->queue);
 
-    ngx_http_concert_json_text(&json, "},\"holdsExpired\":");
+    ngx_http_concert_json_text(&json, ",\"holdsExpired\":");
     ngx_http_concert_json_integer(&json,
                 ngx_http_concert_slots_sum(zone,
                                offsetof(ngx_http_concert_slot_t, expired)));
@@ -368,6 +371,43 @@ ngx_http_concert_status_start(ngx_http_concert_call_t *call)
     ngx_http_concert_call_body(call, &json);
 
     return NGX_DECLINED;
+}
+
+
+/* capacity and rate are those that count: an operator's or nginx.conf's */
+
+static void
+ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
+    ngx_http_concert_queue_state_t *state)
+{
+    ngx_http_concert_queue_conf_t  *queue;
+
+    queue = &ngx_http_concert_conf->queue;
+
+    ngx_http_concert_metrics_print(json,
+        ",\"queue\":{\"name\":\"%V\",\"capacity\":%uA,\"ttl\":%M,"
+        "\"paused\":%s,\"waiting\":%uA,\"called\":%uA,\"active\":%uA,"
+        "\"serving\":%uA,\"rate\":",
+        &queue->name, state->capacity, queue->ttl / 1000,
+        state->paused ? "true" : "false", state->waiting, state->called,
+        state->active, state->serving);
+
+    if (state->rate) {
+        ngx_http_concert_metrics_print(json, "%uA.%03uA", state->rate / 1000,
+                                       state->rate % 1000);
+    } else {
+        ngx_http_concert_json_text(json, "null");
+    }
+
+    ngx_http_concert_json_text(json, ",\"seenAt\":");
+
+    if (state->seen) {
+        ngx_http_concert_json_time(json, (int64_t) state->seen * 1000);
+    } else {
+        ngx_http_concert_json_text(json, "null");
+    }
+
+    ngx_http_concert_json_text(json, "}");
 }
 
 

@@ -29,6 +29,7 @@ static ngx_int_t ngx_http_concert_pay_start(ngx_http_concert_call_t *call);
 static void ngx_http_concert_pay_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 static void ngx_http_concert_pay_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_pay_left(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_pay = {
@@ -49,7 +50,8 @@ ngx_http_concert_route_t  ngx_http_concert_pay_route = {
           |NGX_HTTP_CONCERT_CALLER|NGX_HTTP_CONCERT_BODY
           |NGX_HTTP_CONCERT_BODY_USER|NGX_HTTP_CONCERT_ONCE,
           ngx_http_concert_pay_parse,
-          ngx_http_concert_pay_start }
+          ngx_http_concert_pay_start,
+          NULL }
     }
 };
 
@@ -138,8 +140,17 @@ ngx_http_concert_pay_done(ngx_http_concert_call_t *call)
 {
     if (!ngx_http_concert_succeeded(call) || call->reply.code
         || call->reply.replayed
-        || ngx_http_concert_leave_run(call, ngx_http_concert_answer) != NGX_OK)
+        || ngx_http_concert_leave_run(call, ngx_http_concert_pay_left)
+           != NGX_OK)
     {
         ngx_http_concert_answer(call);
     }
+}
+
+
+static void
+ngx_http_concert_pay_left(ngx_http_concert_call_t *call)
+{
+    (void) ngx_http_concert_left(call);
+    ngx_http_concert_answer(call);
 }

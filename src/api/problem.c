@@ -19,7 +19,8 @@ ngx_http_concert_route_t  ngx_http_concert_problem_route = {
         { NGX_HTTP_CONCERT_ANY_METHOD,
           0,
           ngx_http_concert_problem_parse,
-          ngx_http_concert_problem_start }
+          ngx_http_concert_problem_start,
+          NULL }
     }
 };
 

@@ -35,13 +35,15 @@ ngx_http_concert_route_t  ngx_http_concert_reservation_route = {
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_ID
           |NGX_HTTP_CONCERT_CALLER,
           NULL,
-          ngx_http_concert_reservation_start },
+          ngx_http_concert_reservation_start,
+          NULL },
 
         { NGX_HTTP_DELETE,
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_ID
           |NGX_HTTP_CONCERT_CALLER,
           NULL,
-          ngx_http_concert_cancel_start }
+          ngx_http_concert_cancel_start,
+          NULL }
     }
 };
 

@@ -24,7 +24,8 @@ ngx_http_concert_route_t  ngx_http_concert_reservations_route = {
         { NGX_HTTP_GET,
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_CALLER,
           ngx_http_concert_page_parse,
-          ngx_http_concert_reservations_start }
+          ngx_http_concert_reservations_start,
+          NULL }
     }
 };
 

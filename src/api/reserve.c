@@ -53,7 +53,8 @@ ngx_http_concert_route_t  ngx_http_concert_reserve_route = {
           |NGX_HTTP_CONCERT_BODY_USER|NGX_HTTP_CONCERT_ACTIVE
           |NGX_HTTP_CONCERT_ONCE,
           ngx_http_concert_reserve_parse,
-          ngx_http_concert_reserve_start }
+          ngx_http_concert_reserve_start,
+          NULL }
     }
 };
 

@@ -23,7 +23,8 @@ ngx_http_concert_route_t  ngx_http_concert_schedules_route = {
           |NGX_HTTP_CONCERT_ID|NGX_HTTP_CONCERT_CALLER
           |NGX_HTTP_CONCERT_ACTIVE,
           ngx_http_concert_page_parse,
-          ngx_http_concert_schedules_start }
+          ngx_http_concert_schedules_start,
+          NULL }
     }
 };
 

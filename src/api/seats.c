@@ -30,7 +30,8 @@ ngx_http_concert_route_t  ngx_http_concert_seats_route = {
           |NGX_HTTP_CONCERT_ID|NGX_HTTP_CONCERT_CALLER
           |NGX_HTTP_CONCERT_ACTIVE,
           ngx_http_concert_seats_parse,
-          ngx_http_concert_seats_start }
+          ngx_http_concert_seats_start,
+          NULL }
     }
 };
 

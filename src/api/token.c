@@ -6,26 +6,29 @@
  */
 
 #include "api/api.h"
-
-
-#define NGX_HTTP_CONCERT_MIN_POLL  1     /* s */
-#define NGX_HTTP_CONCERT_MAX_POLL  10
+#include "core/reply.h"
 
 
 static ngx_int_t ngx_http_concert_enter_start(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_start(ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_token_known(ngx_http_request_t *r,
+    int64_t user_id);
 static ngx_int_t ngx_http_concert_leave_start(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_status_start(
     ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_token_status_known(ngx_http_request_t *r,
+    int64_t user_id);
 static ngx_int_t ngx_http_concert_queue_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
-static void ngx_http_concert_token_read(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res);
-static void ngx_http_concert_token_status_read(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res);
-static void ngx_http_concert_leave_read(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res);
-static void ngx_http_concert_left(ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_token_send(ngx_http_request_t *r,
+    int64_t user_id, const ngx_http_concert_place_t *place,
+    ngx_http_concert_reply_t *reply);
+static void *ngx_http_concert_token_alloc(void *data, size_t size);
+static void ngx_http_concert_token_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_token_status_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_token_status_reply(
+    const ngx_http_concert_place_t *place, ngx_http_concert_reply_t *reply);
+static void ngx_http_concert_leave_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_enter = {
@@ -45,7 +48,8 @@ ngx_http_concert_route_t  ngx_http_concert_token_enter_route = {
           NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_BODY
           |NGX_HTTP_CONCERT_BODY_USER,
           NULL,
-          ngx_http_concert_enter_start }
+          ngx_http_concert_enter_start,
+          NULL }
     }
 };
 
@@ -57,13 +61,15 @@ ngx_http_concert_route_t  ngx_http_concert_token_route = {
           NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_ID
           |NGX_HTTP_CONCERT_ID_IS_USER,
           NULL,
-          ngx_http_concert_token_start },
+          ngx_http_concert_token_start,
+          ngx_http_concert_token_known },
 
         { NGX_HTTP_DELETE,
           NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_ID
           |NGX_HTTP_CONCERT_ID_IS_USER,
           NULL,
-          ngx_http_concert_leave_start }
+          ngx_http_concert_leave_start,
+          NULL }
     }
 };
 
@@ -75,7 +81,8 @@ ngx_http_concert_route_t  ngx_http_concert_token_status_route = {
           NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_ID
           |NGX_HTTP_CONCERT_ID_IS_USER,
           NULL,
-          ngx_http_concert_token_status_start }
+          ngx_http_concert_token_status_start,
+          ngx_http_concert_token_status_known }
     }
 };
 
@@ -84,9 +91,9 @@ static ngx_int_t
 ngx_http_concert_enter_start(ngx_http_concert_call_t *call)
 {
     ngx_http_concert_call_step(call, &ngx_http_concert_enter,
-                               ngx_http_concert_token_read);
+                               ngx_http_concert_queue_read_ticket);
 
-    return ngx_http_concert_queue_run(call, NULL);
+    return ngx_http_concert_queue_run(call, ngx_http_concert_token_done);
 }
 
 
@@ -94,16 +101,9 @@ static ngx_int_t
 ngx_http_concert_token_start(ngx_http_concert_call_t *call)
 {
     ngx_http_concert_call_step(call, &ngx_http_concert_look,
-                               ngx_http_concert_token_read);
+                               ngx_http_concert_queue_read_ticket);
 
-    return ngx_http_concert_queue_run(call, NULL);
-}
-
-
-static ngx_int_t
-ngx_http_concert_leave_start(ngx_http_concert_call_t *call)
-{
-    return ngx_http_concert_leave_run(call, ngx_http_concert_left);
+    return ngx_http_concert_queue_run(call, ngx_http_concert_token_done);
 }
 
 
@@ -111,9 +111,10 @@ static ngx_int_t
 ngx_http_concert_token_status_start(ngx_http_concert_call_t *call)
 {
     ngx_http_concert_call_step(call, &ngx_http_concert_look,
-                               ngx_http_concert_token_status_read);
+                               ngx_http_concert_queue_read_ticket);
 
-    return ngx_http_concert_queue_run(call, NULL);
+    return ngx_http_concert_queue_run(call,
+                                      ngx_http_concert_token_status_done);
 }
 
 
@@ -121,7 +122,7 @@ static ngx_int_t
 ngx_http_concert_queue_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call))
 {
-    if (ngx_http_concert_queue_params(call) != NGX_OK) {
+    if (ngx_http_concert_queue_user_params(call) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -129,71 +130,138 @@ ngx_http_concert_queue_run(ngx_http_concert_call_t *call,
 }
 
 
-static void
-ngx_http_concert_token_read(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res)
+static ngx_int_t
+ngx_http_concert_token_known(ngx_http_request_t *r, int64_t user_id)
 {
-    int64_t                  status, wait, poll;
-    ngx_http_concert_json_t  json;
+    ngx_http_concert_json_t   json;
+    ngx_http_concert_place_t  place;
+    ngx_http_concert_reply_t  reply;
 
-    status = res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_STATUS);
-
-    if (status == NGX_HTTP_CONCERT_TICKET_NONE) {
-        ngx_http_concert_call_fail(call, "token_not_found", NULL);
-        return;
+    if (ngx_http_concert_queue_known(user_id, &place) != NGX_OK) {
+        return NGX_DECLINED;
     }
 
-    wait = res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_WAIT);
-    call->position = res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_POSITION);
+    ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
 
-    ngx_http_concert_call_json(call, &json, 192);
-    ngx_http_concert_json_text(&json, "{\"userId\":");
-    ngx_http_concert_json_integer(&json, call->user_id);
+    ngx_http_concert_json_init(&json, ngx_http_concert_token_alloc, r->pool,
+                               NGX_HTTP_CONCERT_TOKEN_SIZE);
 
-    if (status == NGX_HTTP_CONCERT_TICKET_ACTIVE) {
-        poll = 0;
-        ngx_http_concert_json_text(&json, ",\"status\":\"ACTIVE\"");
+    reply.retry_after = ngx_http_concert_queue_poll(&place);
+    ngx_http_concert_queue_json(&json, user_id, &place, reply.retry_after);
 
-    } else {
-        poll = ngx_min(ngx_max(wait / 4, NGX_HTTP_CONCERT_MIN_POLL),
-                       NGX_HTTP_CONCERT_MAX_POLL);
-        ngx_http_concert_json_text(&json, ",\"status\":\"WAITING\"");
+    if (json.failed) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_http_concert_json_text(&json, ",\"position\":");
-    ngx_http_concert_json_integer(&json, call->position);
-    ngx_http_concert_json_text(&json, ",\"waitingTime\":");
-    ngx_http_concert_json_integer(&json, wait);
-    ngx_http_concert_json_text(&json, ",\"expiresAt\":");
+    reply.body = ngx_http_concert_call_text(&json);
 
-    if (status == NGX_HTTP_CONCERT_TICKET_ACTIVE) {
-        ngx_http_concert_json_time(&json,
-                       res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_ENDS));
-    } else {
-        ngx_http_concert_json_text(&json, "null");
+    return ngx_http_concert_token_send(r, user_id, &place, &reply);
+}
+
+
+static void *
+ngx_http_concert_token_alloc(void *data, size_t size)
+{
+    return ngx_pnalloc(data, size);
+}
+
+
+static ngx_int_t
+ngx_http_concert_token_status_known(ngx_http_request_t *r, int64_t user_id)
+{
+    ngx_http_concert_place_t  place;
+    ngx_http_concert_reply_t  reply;
+
+    if (ngx_http_concert_queue_known(user_id, &place) != NGX_OK) {
+        return NGX_DECLINED;
     }
 
-    ngx_http_concert_json_text(&json, ",\"nextPoll\":");
-    ngx_http_concert_json_integer(&json, poll);
-    ngx_http_concert_json_text(&json, "}");
-    ngx_http_concert_call_body(call, &json);
+    ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
+    ngx_http_concert_token_status_reply(&place, &reply);
 
-    call->reply.retry_after = (ngx_uint_t) poll;
+    return ngx_http_concert_token_send(r, user_id, &place, &reply);
+}
+
+
+static ngx_int_t
+ngx_http_concert_token_send(ngx_http_request_t *r, int64_t user_id,
+    const ngx_http_concert_place_t *place, ngx_http_concert_reply_t *reply)
+{
+    ngx_http_concert_ctx_t  *ctx;
+
+    ctx = ngx_http_concert_context(r, NULL);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->user_id = user_id;
+    ctx->position = place->position;
+    reply->status = NGX_HTTP_OK;
+
+    return ngx_http_concert_send(r, reply);
 }
 
 
 static void
-ngx_http_concert_token_status_read(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res)
+ngx_http_concert_token_done(ngx_http_concert_call_t *call)
 {
-    static ngx_str_t  may = ngx_string("true");
-    static ngx_str_t  may_not = ngx_string("false");
+    ngx_http_concert_json_t   json;
+    ngx_http_concert_place_t  place;
 
-    call->position = res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_POSITION);
+    if (!ngx_http_concert_succeeded(call)) {
+        ngx_http_concert_answer(call);
+        return;
+    }
 
-    call->reply.status = NGX_HTTP_OK;
-    call->reply.body = res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_STATUS)
-                       == NGX_HTTP_CONCERT_TICKET_ACTIVE ? may : may_not;
+    ngx_http_concert_queue_learn_ticket(call, &place);
+
+    if (place.status == NGX_HTTP_CONCERT_TICKET_NONE) {
+        ngx_http_concert_call_fail(call, "token_not_found", NULL);
+        ngx_http_concert_answer(call);
+        return;
+    }
+
+    call->reply.retry_after = ngx_http_concert_queue_poll(&place);
+
+    ngx_http_concert_call_json(call, &json, NGX_HTTP_CONCERT_TOKEN_SIZE);
+    ngx_http_concert_queue_json(&json, call->user_id, &place,
+                                call->reply.retry_after);
+    ngx_http_concert_call_body(call, &json);
+    ngx_http_concert_answer(call);
+}
+
+
+static void
+ngx_http_concert_token_status_done(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_place_t  place;
+
+    if (ngx_http_concert_succeeded(call)) {
+        ngx_http_concert_queue_learn_ticket(call, &place);
+        ngx_http_concert_token_status_reply(&place, &call->reply);
+        call->reply.status = NGX_HTTP_OK;
+    }
+
+    ngx_http_concert_answer(call);
+}
+
+
+static void
+ngx_http_concert_token_status_reply(const ngx_http_concert_place_t *place,
+    ngx_http_concert_reply_t *reply)
+{
+    static const ngx_str_t  may = ngx_string("true");
+    static const ngx_str_t  may_not = ngx_string("false");
+
+    reply->body = place->status == NGX_HTTP_CONCERT_TICKET_ACTIVE ? may
+                                                                  : may_not;
+}
+
+
+static ngx_int_t
+ngx_http_concert_leave_start(ngx_http_concert_call_t *call)
+{
+    return ngx_http_concert_leave_run(call, ngx_http_concert_leave_done);
 }
 
 
@@ -202,25 +270,31 @@ ngx_http_concert_leave_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call))
 {
     ngx_http_concert_call_step(call, &ngx_http_concert_leave,
-                               ngx_http_concert_leave_read);
+                               ngx_http_concert_queue_read);
 
     return ngx_http_concert_queue_run(call, done);
 }
 
 
-/* whether there was a token to end makes no difference */
-
-static void
-ngx_http_concert_leave_read(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res)
+ngx_uint_t
+ngx_http_concert_left(ngx_http_concert_call_t *call)
 {
+    if (call->outcome != NGX_HTTP_CONCERT_OK) {
+        return 0;
+    }
+
+    ngx_http_concert_queue_learn(call);
+    ngx_http_concert_queue_forget(call->user_id);
+
+    return 1;
 }
 
 
 static void
-ngx_http_concert_left(ngx_http_concert_call_t *call)
+ngx_http_concert_leave_done(ngx_http_concert_call_t *call)
 {
     if (ngx_http_concert_succeeded(call)) {
+        (void) ngx_http_concert_left(call);
         call->reply.status = NGX_HTTP_NO_CONTENT;
     }
 

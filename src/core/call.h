@@ -109,6 +109,20 @@ typedef enum {
 } ngx_http_concert_outcome_e;
 
 
+/* what a queue script answered (core/queue.h) */
+
+typedef struct {
+    int64_t                    epoch;
+    int64_t                    serving;
+    int64_t                    ended;
+    int64_t                    now;        /* ms, of Redis's clock */
+    int64_t                    pace;       /* let in in 1000 s */
+    int64_t                    status;
+    int64_t                    number;
+    int64_t                    ends;       /* ms, of Redis's clock */
+} ngx_http_concert_queue_answer_t;
+
+
 struct ngx_http_concert_call_s {
     ngx_queue_t                     queue;      /* loop: of waiting calls */
     struct ngx_http_request_s      *request;    /* loop: NULL: nobody waits */
@@ -145,6 +159,7 @@ struct ngx_http_concert_call_s {
     int64_t                         user_id;
     int64_t                         id;
     int64_t                         position;   /* in the queue; -1: unknown */
+    ngx_http_concert_queue_answer_t queue_answer;
     unsigned                        admitted:1; /* the token is active */
     ngx_str_t                       key;        /* Idempotency-Key, or empty */
     ngx_str_t                       digest;     /* of the body, with a key */

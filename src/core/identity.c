@@ -104,7 +104,7 @@ ngx_http_concert_header(ngx_http_request_t *r, const char *name,
 }
 
 
-/* the token of the Authorization header (RFC 6750, 2.1); there is at most one */
+/* the token of the Authorization header (RFC 6750, 2.1), if there is one */
 
 static ngx_int_t
 ngx_http_concert_bearer(ngx_http_request_t *r, ngx_str_t *token)

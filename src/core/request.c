@@ -18,6 +18,8 @@
 
 static const ngx_http_concert_endpoint_t *ngx_http_concert_endpoint(
     ngx_http_request_t *r, ngx_http_concert_route_t *route);
+static ngx_int_t ngx_http_concert_known(ngx_http_request_t *r,
+    const ngx_http_concert_endpoint_t *endpoint);
 static ngx_http_concert_call_t *ngx_http_concert_attach(
     ngx_http_request_t *r, const ngx_http_concert_endpoint_t *endpoint);
 static void ngx_http_concert_detach(void *data);
@@ -29,8 +31,7 @@ static ngx_int_t ngx_http_concert_key(ngx_http_request_t *r,
     ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_digest(ngx_http_concert_call_t *call,
     json_t *body);
-static ngx_int_t ngx_http_concert_path_id(ngx_http_request_t *r,
-    ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id);
 static ngx_int_t ngx_http_concert_same_user(ngx_http_concert_call_t *call,
     int64_t user_id);
 static ngx_int_t ngx_http_concert_check_body(ngx_http_request_t *r,
@@ -43,9 +44,9 @@ static ngx_int_t ngx_http_concert_parse_body(ngx_http_request_t *r,
 static void ngx_http_concert_begin(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, ngx_int_t rc);
 static ngx_int_t ngx_http_concert_admission(ngx_http_concert_call_t *call);
-static void ngx_http_concert_read_admission(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res);
-static void ngx_http_concert_admitted(ngx_http_concert_call_t *call);
+static void ngx_http_concert_admission_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_admitted(ngx_http_concert_call_t *call,
+    const ngx_http_concert_place_t *place);
 static void ngx_http_concert_start(ngx_http_concert_call_t *call);
 static void ngx_http_concert_call_done(ngx_http_concert_call_t *call);
 static void ngx_http_concert_timeout(ngx_http_concert_call_t *call);
@@ -62,11 +63,6 @@ ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
 static ngx_uint_t  ngx_http_concert_nested;
 
 
-const ngx_http_concert_op_t  ngx_http_concert_look = {
-    "look", NGX_HTTP_CONCERT_REDIS, NULL
-};
-
-
 ngx_int_t
 ngx_http_concert_handler(ngx_http_request_t *r)
 {
@@ -78,6 +74,14 @@ ngx_http_concert_handler(ngx_http_request_t *r)
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
 
     endpoint = ngx_http_concert_endpoint(r, lcf->route);
+
+    if (endpoint && endpoint->known) {
+        rc = ngx_http_concert_known(r, endpoint);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
 
     call = ngx_http_concert_attach(r, endpoint);
     if (call == NULL) {
@@ -144,6 +148,61 @@ ngx_http_concert_endpoint(ngx_http_request_t *r,
 }
 
 
+/*
+ * Who asks well for what is in memory is answered from there; all others go
+ * the long way, which also says what is wrong.
+ */
+
+static ngx_int_t
+ngx_http_concert_known(ngx_http_request_t *r,
+    const ngx_http_concert_endpoint_t *endpoint)
+{
+    int64_t      id, user_id;
+    ngx_int_t    rc;
+    const char  *wrong;
+
+    if (ngx_http_concert_path_id(r, &id) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_http_concert_caller(r, &user_id, &wrong);
+
+    if (rc == NGX_DECLINED
+        && ngx_http_concert_conf->identity.kind
+           == NGX_HTTP_CONCERT_IDENTITY_HEADER)
+    {
+        user_id = id;
+
+    } else if (rc != NGX_OK || user_id != id) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_discard_request_body(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return endpoint->known(r, user_id);
+}
+
+
+ngx_http_concert_ctx_t *
+ngx_http_concert_context(ngx_http_request_t *r,
+    const ngx_http_concert_endpoint_t *endpoint)
+{
+    ngx_http_concert_ctx_t  *ctx;
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_concert_ctx_t));
+
+    if (ctx) {
+        ctx->endpoint = endpoint;
+        ctx->position = -1;
+        ngx_http_set_ctx(r, ctx, ngx_http_concert_module);
+    }
+
+    return ctx;
+}
+
+
 /* gives a request its context and its call */
 
 static ngx_http_concert_call_t *
@@ -154,7 +213,7 @@ ngx_http_concert_attach(ngx_http_request_t *r,
     ngx_http_concert_ctx_t   *ctx;
     ngx_http_concert_call_t  *call;
 
-    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_concert_ctx_t));
+    ctx = ngx_http_concert_context(r, endpoint);
     if (ctx == NULL) {
         return NULL;
     }
@@ -173,14 +232,10 @@ ngx_http_concert_attach(ngx_http_request_t *r,
     cln->data = ctx;
 
     ctx->call = call;
-    ctx->endpoint = endpoint;
-    ctx->position = -1;
 
     call->request = r;
     call->done = ngx_http_concert_call_done;
     call->position = -1;
-
-    ngx_http_set_ctx(r, ctx, ngx_http_concert_module);
 
     return call;
 }
@@ -216,9 +271,18 @@ ngx_http_concert_identify(ngx_http_request_t *r,
     ngx_int_t  rc;
 
     if (flags & NGX_HTTP_CONCERT_ID) {
-        rc = ngx_http_concert_path_id(r, call);
-        if (rc != NGX_OK) {
-            return rc;
+        rc = ngx_http_concert_path_id(r, &call->id);
+
+        if (rc == NGX_DECLINED) {
+            ngx_http_concert_call_fail(call, "route_not_found", NULL);
+            return NGX_DECLINED;
+        }
+
+        if (rc == NGX_ERROR) {
+            ngx_http_concert_call_fail(call, "invalid_request",
+                "The id at the end of the path must be an integer from 1 to "
+                "9007199254740991, without leading zeros.");
+            return NGX_DECLINED;
         }
     }
 
@@ -354,10 +418,13 @@ ngx_http_concert_digest(ngx_http_concert_call_t *call, json_t *body)
 }
 
 
-/* the id after the location's prefix, alone */
+/*
+ * The id after the location's prefix, alone.  NGX_DECLINED: there is more, or
+ * less; NGX_ERROR: it is no id.
+ */
 
 static ngx_int_t
-ngx_http_concert_path_id(ngx_http_request_t *r, ngx_http_concert_call_t *call)
+ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id)
 {
     size_t                     prefix;
     u_char                    *p;
@@ -382,22 +449,12 @@ ngx_http_concert_path_id(ngx_http_request_t *r, ngx_http_concert_call_t *call)
     }
 
     if (prefix && p != r->uri.data + prefix) {
-        ngx_http_concert_call_fail(call, "route_not_found", NULL);
         return NGX_DECLINED;
     }
 
-    if (ngx_http_concert_parse_integer(p, r->uri.data + r->uri.len - p, 1,
-                                       NGX_HTTP_CONCERT_MAX_INTEGER,
-                                       &call->id)
-        != 0)
-    {
-        ngx_http_concert_call_fail(call, "invalid_request",
-            "The id at the end of the path must be an integer from 1 to "
-            "9007199254740991, without leading zeros.");
-        return NGX_DECLINED;
-    }
-
-    return NGX_OK;
+    return ngx_http_concert_parse_integer(p, r->uri.data + r->uri.len - p, 1,
+                                          NGX_HTTP_CONCERT_MAX_INTEGER, id)
+           == 0 ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -736,62 +793,55 @@ ngx_http_concert_begin(ngx_http_request_t *r, ngx_http_concert_call_t *call,
 static ngx_int_t
 ngx_http_concert_admission(ngx_http_concert_call_t *call)
 {
+    ngx_http_concert_place_t  place;
+
+    if (ngx_http_concert_queue_known(call->user_id, &place) == NGX_OK) {
+        call->position = place.position;
+        ngx_http_concert_admitted(call, &place);
+        return NGX_OK;
+    }
+
     ngx_http_concert_call_step(call, &ngx_http_concert_look,
-                               ngx_http_concert_read_admission);
+                               ngx_http_concert_queue_read_ticket);
 
-    if (ngx_http_concert_queue_params(call) != NGX_OK) {
+    if (ngx_http_concert_queue_user_params(call) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_concert_run(call, ngx_http_concert_admitted);
-}
-
-
-ngx_int_t
-ngx_http_concert_queue_params(ngx_http_concert_call_t *call)
-{
-    ngx_http_concert_queue_conf_t  *queue;
-
-    queue = &ngx_http_concert_conf->queue;
-
-    if (ngx_http_concert_call_integer(call, queue->capacity) != NGX_OK
-        || ngx_http_concert_call_integer(call, queue->ttl) != NGX_OK
-        || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_concert_run(call, ngx_http_concert_admission_done);
 }
 
 
 static void
-ngx_http_concert_read_admission(ngx_http_concert_call_t *call,
-    const ngx_http_concert_result_t *res)
+ngx_http_concert_admission_done(ngx_http_concert_call_t *call)
 {
-    call->admitted = (res->integer(res, 0, NGX_HTTP_CONCERT_TICKET_STATUS)
-                      == NGX_HTTP_CONCERT_TICKET_ACTIVE);
+    ngx_http_concert_place_t  place;
 
-    if (!call->admitted) {
-        ngx_http_concert_call_fail(call, "token_not_active", NULL);
-    }
-}
-
-
-static void
-ngx_http_concert_admitted(ngx_http_concert_call_t *call)
-{
-    if (!ngx_http_concert_succeeded(call) || call->request == NULL
-        || (!call->admitted && call->key.len == 0))
-    {
+    if (!ngx_http_concert_succeeded(call)) {
         ngx_http_concert_answer(call);
         return;
     }
 
-    /* a repeat is answered even if the token has ended since */
+    ngx_http_concert_queue_learn_ticket(call, &place);
+    ngx_http_concert_admitted(call, &place);
+}
 
-    call->reply.code = NULL;
-    ngx_http_concert_start(call);
+
+/* a repeat is answered even if the token has ended since */
+
+static void
+ngx_http_concert_admitted(ngx_http_concert_call_t *call,
+    const ngx_http_concert_place_t *place)
+{
+    call->admitted = (place->status == NGX_HTTP_CONCERT_TICKET_ACTIVE);
+
+    if (call->request && (call->admitted || call->key.len)) {
+        ngx_http_concert_start(call);
+        return;
+    }
+
+    ngx_http_concert_call_fail(call, "token_not_active", NULL);
+    ngx_http_concert_answer(call);
 }
 
 

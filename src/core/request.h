@@ -17,6 +17,7 @@
 #include "core/identity.h"
 #include "core/json.h"
 #include "core/lane.h"
+#include "core/queue.h"
 #include "shared/zone.h"
 
 
@@ -44,10 +45,12 @@ typedef struct ngx_http_concert_endpoint_s  ngx_http_concert_endpoint_t;
 
 
 /*
- * One method of a route.  parse(), where there is one, reads the query and the
- * body (NULL without one) into the call; start() begins the work by running a
- * step.  Both return NGX_OK, NGX_DECLINED when call->reply is the answer, or
- * NGX_ERROR (no memory).
+ * One method of a route.  known(), where there is one, answers for the user of
+ * the path from memory, with what ngx_http_concert_send() returns, or
+ * NGX_DECLINED: then the request goes the long way.  parse(), where there is
+ * one, reads the query and the body (NULL without one) into the call; start()
+ * begins the work by running a step.  Both return NGX_OK, NGX_DECLINED when
+ * call->reply is the answer, or NGX_ERROR (no memory).
  */
 
 struct ngx_http_concert_endpoint_s {
@@ -58,6 +61,8 @@ struct ngx_http_concert_endpoint_s {
                                        ngx_http_concert_call_t *call,
                                        json_t *body);
     ngx_int_t                 (*start)(ngx_http_concert_call_t *call);
+    ngx_int_t                 (*known)(ngx_http_request_t *r,
+                                       int64_t user_id);
 };
 
 
@@ -73,30 +78,8 @@ typedef struct {
 } ngx_http_concert_route_t;
 
 
-/*
- * What the queue's scripts answer about a ticket: the columns after epoch and
- * serving number, and what its status may be.
- */
-
-#define NGX_HTTP_CONCERT_TICKET_STATUS    2
-#define NGX_HTTP_CONCERT_TICKET_POSITION  3
-#define NGX_HTTP_CONCERT_TICKET_WAIT      4     /* s */
-#define NGX_HTTP_CONCERT_TICKET_ENDS      5     /* ms since the epoch */
-
-#define NGX_HTTP_CONCERT_TICKET_NONE      0
-#define NGX_HTTP_CONCERT_TICKET_WAITING   1
-#define NGX_HTTP_CONCERT_TICKET_ACTIVE    2
-
-
 /* the table of api/routes.c; ends with NULL */
 extern ngx_http_concert_route_t  *ngx_http_concert_routes[];
-
-
-typedef struct {
-    ngx_str_t                  name;
-    ngx_uint_t                 capacity;
-    ngx_msec_t                 ttl;
-} ngx_http_concert_queue_conf_t;
 
 
 typedef struct {
@@ -106,6 +89,7 @@ typedef struct {
 
     ngx_http_concert_group_t          groups[NGX_HTTP_CONCERT_GROUPS];
     ngx_http_concert_queue_conf_t     queue;
+    ngx_flag_t                        has_queue;
     ngx_msec_t                        hold;
     ngx_msec_t                        timeout;
     ngx_int_t                         max_seats;
@@ -170,17 +154,15 @@ ngx_int_t ngx_http_concert_query_integer(ngx_http_request_t *r,
 ngx_int_t ngx_http_concert_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
 
+/* what a request's variables are read from; makes it.  NULL: no memory */
+ngx_http_concert_ctx_t *ngx_http_concert_context(ngx_http_request_t *r,
+    const ngx_http_concert_endpoint_t *endpoint);
+
 /* answers from call->reply, or gives the call up when nobody waits */
 void ngx_http_concert_answer(ngx_http_concert_call_t *call);
 
 /* whether the step ended well; if not, call->reply tells the client so */
 ngx_uint_t ngx_http_concert_succeeded(ngx_http_concert_call_t *call);
-
-/* the script that looks where a user stands */
-extern const ngx_http_concert_op_t  ngx_http_concert_look;
-
-/* parameters that every queue script takes, then the user */
-ngx_int_t ngx_http_concert_queue_params(ngx_http_concert_call_t *call);
 
 /* fills nginx's phases with what counts requests */
 ngx_int_t ngx_http_concert_log_handler(ngx_http_request_t *r);

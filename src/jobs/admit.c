@@ -1,8 +1,9 @@
 
 /*
- * Lets the next ones of the queue in, and keeps what the queue looks like for
- * /status and /metrics.  Places that come free by leaving or paying are given
- * at once by those scripts; this is for tokens that ran out.
+ * Lets the next ones of the queue in, forgets whose tokens were ended by other
+ * instances, and keeps what the queue looks like for /status and /metrics.
+ * Places that come free by leaving or paying are given at once by those
+ * scripts; this is for tokens that ran out.
  */
 
 #include "jobs/jobs.h"
@@ -11,16 +12,29 @@
 #define NGX_HTTP_CONCERT_ADMIT_INTERVAL  200
 
 
-/* columns of the script's answer */
-
-#define NGX_HTTP_CONCERT_ADMIT_EPOCH     0
-#define NGX_HTTP_CONCERT_ADMIT_SERVING   1
-#define NGX_HTTP_CONCERT_ADMIT_ADMITTED  2
-#define NGX_HTTP_CONCERT_ADMIT_WAITING   3
-#define NGX_HTTP_CONCERT_ADMIT_ACTIVE    4
-#define NGX_HTTP_CONCERT_ADMIT_COLUMNS   5
+/* ended tokens that the script tells of at most (conf/queue/common.lua) */
+#define NGX_HTTP_CONCERT_MAX_ENDED       4000
 
 
+/* columns of the script's own */
+
+enum {
+    NGX_HTTP_CONCERT_ADMIT_ADMITTED = 0,
+    NGX_HTTP_CONCERT_ADMIT_MISSED,
+    NGX_HTTP_CONCERT_ADMIT_FORGOTTEN,
+    NGX_HTTP_CONCERT_ADMIT_WAITING,
+    NGX_HTTP_CONCERT_ADMIT_ACTIVE,
+    NGX_HTTP_CONCERT_ADMIT_CALLED,
+    NGX_HTTP_CONCERT_ADMIT_CAPACITY,
+    NGX_HTTP_CONCERT_ADMIT_RATE,
+    NGX_HTTP_CONCERT_ADMIT_PAUSED,
+    NGX_HTTP_CONCERT_ADMIT_WINDOW,
+    NGX_HTTP_CONCERT_ADMIT_ENDED,
+    NGX_HTTP_CONCERT_ADMIT_COLUMNS
+};
+
+
+static ngx_int_t ngx_http_concert_admit_params(ngx_http_concert_call_t *call);
 static void ngx_http_concert_admit_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 static void ngx_http_concert_admit_done(ngx_http_concert_call_t *call);
@@ -31,28 +45,49 @@ static const ngx_http_concert_op_t  ngx_http_concert_admit = {
 };
 
 
-static int64_t  ngx_http_concert_admit_answer[NGX_HTTP_CONCERT_ADMIT_COLUMNS];
+/* there is one such call at a time, so its answer may be static */
+static int64_t  ngx_http_concert_admit_answer[NGX_HTTP_CONCERT_ADMIT_COLUMNS
+                                              + NGX_HTTP_CONCERT_MAX_ENDED];
 
 
 ngx_http_concert_job_t  ngx_http_concert_admit_job = {
     .op = &ngx_http_concert_admit,
     .interval = NGX_HTTP_CONCERT_ADMIT_INTERVAL,
-    .params = ngx_http_concert_queue_params,
+    .params = ngx_http_concert_admit_params,
     .read = ngx_http_concert_admit_read,
     .done = ngx_http_concert_admit_done
 };
 
 
-/* there is one such call at a time, so its answer may be static */
+static ngx_int_t
+ngx_http_concert_admit_params(ngx_http_concert_call_t *call)
+{
+    if (ngx_http_concert_queue_params(call) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_call_integer(call, ngx_http_concert_queue_ended());
+}
+
 
 static void
 ngx_http_concert_admit_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    ngx_uint_t  i;
+    int64_t     *answer;
+    ngx_uint_t   i, n;
 
-    for (i = 0; i < NGX_HTTP_CONCERT_ADMIT_COLUMNS; i++) {
-        ngx_http_concert_admit_answer[i] = res->integer(res, 0, i);
+    ngx_http_concert_queue_read(call, res);
+
+    answer = ngx_http_concert_admit_answer;
+    n = NGX_HTTP_CONCERT_ADMIT_COLUMNS;
+
+    for (i = 0; i < n; i++) {
+        answer[i] = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_OWN + i);
+
+        if (i == NGX_HTTP_CONCERT_ADMIT_ENDED) {
+            n += ngx_min(answer[i], NGX_HTTP_CONCERT_MAX_ENDED);
+        }
     }
 }
 
@@ -60,20 +95,33 @@ ngx_http_concert_admit_read(ngx_http_concert_call_t *call,
 static void
 ngx_http_concert_admit_done(ngx_http_concert_call_t *call)
 {
-    int64_t                        *answer;
-    ngx_http_concert_zone_t        *zone;
-    ngx_http_concert_queue_state_t *queue;
+    int64_t                         *answer;
+    ngx_http_concert_slot_t         *slot;
+    ngx_http_concert_zone_t         *zone;
+    ngx_http_concert_queue_state_t  *queue;
 
     zone = ngx_http_concert_conf->shm_zone->data;
+    slot = ngx_http_concert_conf->slot;
     queue = &zone->queue;
     answer = ngx_http_concert_admit_answer;
 
-    (void) ngx_atomic_fetch_add(&ngx_http_concert_conf->slot->admitted,
-                         answer[NGX_HTTP_CONCERT_ADMIT_ADMITTED]);
+    ngx_http_concert_queue_forget_ended(call,
+                                     &answer[NGX_HTTP_CONCERT_ADMIT_COLUMNS],
+                                     answer[NGX_HTTP_CONCERT_ADMIT_ENDED]);
 
-    queue->epoch = answer[NGX_HTTP_CONCERT_ADMIT_EPOCH];
-    queue->serving = answer[NGX_HTTP_CONCERT_ADMIT_SERVING];
+    (void) ngx_atomic_fetch_add(&slot->admitted,
+                                answer[NGX_HTTP_CONCERT_ADMIT_ADMITTED]);
+    (void) ngx_atomic_fetch_add(&slot->missed,
+                                answer[NGX_HTTP_CONCERT_ADMIT_MISSED]);
+    (void) ngx_atomic_fetch_add(&slot->forgotten,
+                                answer[NGX_HTTP_CONCERT_ADMIT_FORGOTTEN]);
+
     queue->waiting = answer[NGX_HTTP_CONCERT_ADMIT_WAITING];
     queue->active = answer[NGX_HTTP_CONCERT_ADMIT_ACTIVE];
+    queue->called = answer[NGX_HTTP_CONCERT_ADMIT_CALLED];
+    queue->capacity = answer[NGX_HTTP_CONCERT_ADMIT_CAPACITY];
+    queue->rate = answer[NGX_HTTP_CONCERT_ADMIT_RATE];
+    queue->paused = answer[NGX_HTTP_CONCERT_ADMIT_PAUSED];
+    queue->window = answer[NGX_HTTP_CONCERT_ADMIT_WINDOW];
     queue->seen = ngx_time();
 }

@@ -10,6 +10,7 @@ static ngx_http_concert_job_t  *ngx_http_concert_jobs[] = {
     &ngx_http_concert_admit_job,
     &ngx_http_concert_expire_job,
     &ngx_http_concert_purge_job,
+    &ngx_http_concert_seen_job,
     NULL
 };
 
@@ -23,7 +24,9 @@ ngx_http_concert_jobs_init(ngx_cycle_t *cycle)
     for (i = 0; ngx_http_concert_jobs[i]; i++) {
         job = ngx_http_concert_jobs[i];
 
-        if (ngx_http_concert_conf->groups[job->op->group].conf == NULL) {
+        if (ngx_http_concert_conf->groups[job->op->group].conf == NULL
+            || (ngx_worker != 0 && !job->every_worker))
+        {
             continue;
         }
 

@@ -1,8 +1,8 @@
 
 /*
- * Jobs: what happens without a request.  Timers in worker 0 of each instance
- * that hand calls to lanes; each job is safe to run in many instances at once,
- * so there is no leader to lose.
+ * Jobs: what happens without a request.  Timers in worker 0 of each instance,
+ * or in every worker, that hand calls to lanes; each job is safe to run in many
+ * instances at once, so there is no leader to lose.
  */
 
 
@@ -28,6 +28,7 @@ typedef struct {
     /* in the event loop, after a run that succeeded */
     void                         (*done)(ngx_http_concert_call_t *call);
 
+    unsigned                       every_worker:1;
     ngx_event_t                    timer;
 } ngx_http_concert_job_t;
 
@@ -35,9 +36,10 @@ typedef struct {
 extern ngx_http_concert_job_t  ngx_http_concert_admit_job;
 extern ngx_http_concert_job_t  ngx_http_concert_expire_job;
 extern ngx_http_concert_job_t  ngx_http_concert_purge_job;
+extern ngx_http_concert_job_t  ngx_http_concert_seen_job;
 
 
-/* starts the jobs whose stores are configured; in worker 0 */
+/* starts the jobs of this worker whose stores are configured */
 void ngx_http_concert_jobs_init(ngx_cycle_t *cycle);
 
 

@@ -2,6 +2,8 @@
 #include "shared/zone.h"
 
 
+static ngx_int_t ngx_http_concert_zone_tickets(ngx_slab_pool_t *shpool,
+    ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_zone_add(void *sum, const void *part,
     size_t size);
 
@@ -18,20 +20,26 @@ ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     ngx_slab_pool_t          *shpool;
     ngx_http_concert_zone_t  *zone;
 
-    if (data) {
-        shm_zone->data = data;
-        return NGX_OK;
-    }
-
     shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
-    if (shm_zone->shm.exists) {
-        shm_zone->data = shpool->data;
+    if (data || shm_zone->shm.exists) {
+        zone = data ? data : shpool->data;
+        shm_zone->data = zone;
+
+        if (zone->layout != NGX_HTTP_CONCERT_ZONE_LAYOUT) {
+            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                          "concert: zone \"%V\" is of another version of the "
+                          "module: give it another name", &shm_zone->shm.name);
+            return NGX_ERROR;
+        }
+
         return NGX_OK;
     }
 
     zone = ngx_slab_calloc(shpool, sizeof(ngx_http_concert_zone_t));
-    if (zone == NULL) {
+
+    if (zone == NULL || ngx_http_concert_zone_tickets(shpool, zone) != NGX_OK)
+    {
         ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                       "concert: zone \"%V\" is too small: write "
                       "\"concert_zone %V 16m;\"", &shm_zone->shm.name,
@@ -39,8 +47,31 @@ ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    zone->layout = NGX_HTTP_CONCERT_ZONE_LAYOUT;
     shpool->data = zone;
     shm_zone->data = zone;
+
+    return NGX_OK;
+}
+
+
+/* tickets get all the memory that is left, in one piece; it is new, so zero */
+
+static ngx_int_t
+ngx_http_concert_zone_tickets(ngx_slab_pool_t *shpool,
+    ngx_http_concert_zone_t *zone)
+{
+    void    *memory;
+    size_t   size;
+
+    size = shpool->pfree * ngx_pagesize;
+
+    memory = size ? ngx_slab_alloc(shpool, size) : NULL;
+    if (memory == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_concert_tickets_init(&zone->tickets, memory, size);
 
     return NGX_OK;
 }

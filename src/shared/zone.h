@@ -1,8 +1,9 @@
 
 /*
  * What workers share: counters in a slot a worker, summed when they are read,
- * and the last known state of the queue.  Atomic operations only, no lock and
- * no I/O; everything may be stale or lost without harm.
+ * the last known state of the queue, and a copy of its tickets.  Atomic
+ * operations only, no lock and no I/O; everything may be stale or lost without
+ * harm.
  */
 
 
@@ -12,6 +13,8 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+
+#include "shared/tickets.h"
 
 
 #define NGX_HTTP_CONCERT_SLOTS            32
@@ -47,23 +50,45 @@ typedef struct {
     ngx_http_concert_lane_stats_t  lanes[NGX_HTTP_CONCERT_ZONE_GROUPS];
     ngx_atomic_t                   expired;     /* holds */
     ngx_atomic_t                   admitted;    /* tickets */
+    ngx_atomic_t                   missed;      /* let in, and did not come */
+    ngx_atomic_t                   forgotten;   /* waited, and did not ask */
 } ngx_http_concert_slot_t;
 
 
-/* the queue, as the admit job last saw it */
+/*
+ * The queue, as scripts' answers and the admit job tell it.  The salt of the
+ * tickets changes with the epoch (Redis lost its data), and when it cannot be
+ * known whose tokens were ended; 0: nothing is known yet.
+ */
 
 typedef struct {
+    ngx_atomic_t  salt;
     ngx_atomic_t  epoch;
+    ngx_atomic_t  generation;
     ngx_atomic_t  serving;
+    ngx_atomic_t  ending;       /* ended tokens that are being forgotten */
+    ngx_atomic_t  ended;        /* and that were */
+    ngx_atomic_t  pace;         /* let in in 1000 s */
+    ngx_atomic_t  skew;         /* ms that Redis's clock is ahead */
+    ngx_atomic_t  window;
     ngx_atomic_t  waiting;
+    ngx_atomic_t  called;
     ngx_atomic_t  active;
+    ngx_atomic_t  capacity;
+    ngx_atomic_t  rate;         /* in 1000 s; 0: any */
+    ngx_atomic_t  paused;
     ngx_atomic_t  seen;         /* s since the epoch; 0: never */
 } ngx_http_concert_queue_state_t;
 
 
+/* a reload must find what it expects, or use a zone of another name */
+#define NGX_HTTP_CONCERT_ZONE_LAYOUT  2
+
 typedef struct {
+    ngx_uint_t                      layout;
     ngx_http_concert_slot_t         slots[NGX_HTTP_CONCERT_SLOTS];
     ngx_http_concert_queue_state_t  queue;
+    ngx_http_concert_tickets_t      tickets;
 } ngx_http_concert_zone_t;
 
 

@@ -274,6 +274,7 @@ ngx_http_concert_redis_append(redisContext *c,
     ngx_uint_t                  i;
     const char                 *argv[NGX_HTTP_CONCERT_REDIS_MAX_ARGS];
     ngx_http_concert_script_t  *script;
+    char                        keys[NGX_INT_T_LEN];
 
     script = ngx_http_concert_redis_script(call->op->name);
 
@@ -283,8 +284,9 @@ ngx_http_concert_redis_append(redisContext *c,
     argv[1] = script->sha1;
     lens[1] = sizeof(script->sha1) - 1;
 
-    argv[2] = "3";
-    lens[2] = 1;
+    argv[2] = keys;
+    lens[2] = ngx_sprintf((u_char *) keys, "%d", NGX_HTTP_CONCERT_REDIS_KEYS)
+              - (u_char *) keys;
 
     argc = 3;
 

@@ -15,7 +15,7 @@
 #include "core/lane.h"
 
 
-#define NGX_HTTP_CONCERT_REDIS_KEYS  3
+#define NGX_HTTP_CONCERT_REDIS_KEYS  7
 
 
 typedef struct {

@@ -1,0 +1,485 @@
+
+/*
+ * Rules of this file: nothing here lets anybody in; a ticket is taken for
+ * active only as long as Redis has said so, and waits only while its number is
+ * above the last one let in.  All else is asked of Redis.
+ */
+
+#include "core/queue.h"
+#include "core/request.h"
+
+
+/* s; nobody who waits is told to stay away for longer */
+#define NGX_HTTP_CONCERT_MAX_POLL     60
+
+/* how many times a waiter asks, about, before it is in */
+#define NGX_HTTP_CONCERT_POLLS        10
+
+/* ms in a run of the job */
+#define NGX_HTTP_CONCERT_DRIFT        1
+
+/* who asked, until it is noted in Redis */
+#define NGX_HTTP_CONCERT_MAX_SEEN     2048
+
+
+static ngx_http_concert_zone_t *ngx_http_concert_queue_zone(void);
+static int64_t ngx_http_concert_queue_now(
+    const ngx_http_concert_queue_state_t *state);
+static void ngx_http_concert_queue_epoch(
+    ngx_http_concert_queue_state_t *state,
+    const ngx_http_concert_queue_answer_t *answer);
+static void ngx_http_concert_queue_skew(
+    ngx_http_concert_queue_state_t *state, int64_t now);
+static void ngx_http_concert_queue_renew(
+    ngx_http_concert_queue_state_t *state);
+static void ngx_http_concert_queue_place(
+    const ngx_http_concert_queue_state_t *state,
+    const ngx_http_concert_ticket_t *ticket, int64_t now,
+    ngx_http_concert_place_t *place);
+static void ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
+    ngx_http_concert_ticket_t *ticket, int64_t now);
+
+
+const ngx_http_concert_op_t  ngx_http_concert_look = {
+    "look", NGX_HTTP_CONCERT_REDIS, NULL
+};
+
+
+static int64_t     ngx_http_concert_seen[NGX_HTTP_CONCERT_MAX_SEEN];
+static ngx_uint_t  ngx_http_concert_nseen;
+
+
+ngx_int_t
+ngx_http_concert_queue_params(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_queue_conf_t  *queue;
+
+    queue = &ngx_http_concert_conf->queue;
+
+    if (ngx_http_concert_call_integer(call, queue->capacity) != NGX_OK
+        || ngx_http_concert_call_integer(call, queue->rate) != NGX_OK
+        || ngx_http_concert_call_integer(call, queue->ttl) != NGX_OK
+        || ngx_http_concert_call_integer(call, queue->claim) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_concert_queue_user_params(ngx_http_concert_call_t *call)
+{
+    if (ngx_http_concert_queue_params(call) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_call_integer(call, call->user_id);
+}
+
+
+void
+ngx_http_concert_queue_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    ngx_http_concert_queue_answer_t  *answer;
+
+    answer = &call->queue_answer;
+
+    answer->epoch = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_EPOCH);
+    answer->serving = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_SERVING);
+    answer->ended = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_ENDED);
+    answer->now = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_NOW);
+    answer->pace = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_PACE);
+}
+
+
+void
+ngx_http_concert_queue_read_ticket(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    ngx_http_concert_queue_read(call, res);
+
+    call->queue_answer.status = res->integer(res, 0,
+                                             NGX_HTTP_CONCERT_QUEUE_OWN);
+    call->queue_answer.number = res->integer(res, 0,
+                                             NGX_HTTP_CONCERT_QUEUE_OWN + 1);
+    call->queue_answer.ends = res->integer(res, 0,
+                                           NGX_HTTP_CONCERT_QUEUE_OWN + 2);
+}
+
+
+static ngx_http_concert_zone_t *
+ngx_http_concert_queue_zone(void)
+{
+    return ngx_http_concert_conf->shm_zone->data;
+}
+
+
+/* ms, of Redis's clock */
+
+static int64_t
+ngx_http_concert_queue_now(const ngx_http_concert_queue_state_t *state)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (int64_t) tp->sec * 1000 + tp->msec
+           + (ngx_atomic_int_t) state->skew;
+}
+
+
+void
+ngx_http_concert_queue_learn(ngx_http_concert_call_t *call)
+{
+    ngx_atomic_uint_t                 serving;
+    ngx_http_concert_queue_state_t   *state;
+    ngx_http_concert_queue_answer_t  *answer;
+
+    answer = &call->queue_answer;
+    state = &ngx_http_concert_queue_zone()->queue;
+
+    if ((ngx_atomic_uint_t) answer->epoch > state->epoch) {
+        ngx_http_concert_queue_epoch(state, answer);
+    }
+
+    if ((ngx_atomic_uint_t) answer->epoch != state->epoch) {
+        return;
+    }
+
+    /* answers may come in another order than they were given */
+
+    do {
+        serving = state->serving;
+    } while (serving < (ngx_atomic_uint_t) answer->serving
+             && !ngx_atomic_cmp_set(&state->serving, serving,
+                                    answer->serving));
+
+    state->pace = answer->pace;
+}
+
+
+/* Redis's data are new: nothing that is known is true any more */
+
+static void
+ngx_http_concert_queue_epoch(ngx_http_concert_queue_state_t *state,
+    const ngx_http_concert_queue_answer_t *answer)
+{
+    state->salt = 0;
+    state->epoch = answer->epoch;
+    state->serving = answer->serving;
+    state->ending = answer->ended;
+    state->ended = answer->ended;
+    state->pace = answer->pace;
+    state->skew += answer->now - ngx_http_concert_queue_now(state);
+
+    ngx_http_concert_queue_renew(state);
+}
+
+
+/*
+ * How far Redis's clock is ahead.  An answer is late by as long as it took: the
+ * quickest are right, and what they say is given up slowly, as clocks drift.
+ */
+
+static void
+ngx_http_concert_queue_skew(ngx_http_concert_queue_state_t *state,
+    int64_t now)
+{
+    int64_t  off;
+
+    off = now - ngx_http_concert_queue_now(state);
+
+    state->skew += ngx_max(off, -NGX_HTTP_CONCERT_DRIFT);
+}
+
+
+/* makes all tickets unknown */
+
+static void
+ngx_http_concert_queue_renew(ngx_http_concert_queue_state_t *state)
+{
+    ngx_atomic_uint_t  generation;
+
+    generation = ngx_atomic_fetch_add(&state->generation, 1) + 1;
+
+    state->salt = state->epoch ^ (generation << 52);
+}
+
+
+void
+ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
+    ngx_http_concert_place_t *place)
+{
+    int64_t                           now;
+    ngx_http_concert_zone_t          *zone;
+    ngx_http_concert_ticket_t         ticket;
+    ngx_http_concert_queue_state_t   *state;
+    ngx_http_concert_queue_answer_t  *answer;
+
+    ngx_http_concert_queue_learn(call);
+
+    answer = &call->queue_answer;
+    zone = ngx_http_concert_queue_zone();
+    state = &zone->queue;
+    now = ngx_http_concert_queue_now(state);
+
+    ticket.user = call->user_id;
+    ticket.number = answer->number;
+    ticket.ends = answer->ends;
+    ticket.window = state->window;
+
+    place->status = answer->status;
+    place->number = answer->number;
+    place->ends = answer->ends;
+
+    ngx_http_concert_queue_place(state, &ticket, now, place);
+
+    call->position = answer->status == NGX_HTTP_CONCERT_TICKET_NONE
+                     ? -1 : place->position;
+
+    /*
+     * Whose token was ended after this answer must not be remembered: the job
+     * says what it is about to forget before it does so.
+     */
+
+    if (answer->status == NGX_HTTP_CONCERT_TICKET_NONE
+        || (ngx_atomic_uint_t) answer->epoch != state->epoch
+        || (ngx_atomic_uint_t) answer->ended < state->ending)
+    {
+        return;
+    }
+
+    ngx_http_concert_tickets_store(&zone->tickets, state->salt, &ticket, now);
+
+    if ((ngx_atomic_uint_t) answer->ended < state->ending) {
+        ngx_http_concert_tickets_drop(&zone->tickets, ticket.user);
+    }
+}
+
+
+/* what follows from a status */
+
+static void
+ngx_http_concert_queue_place(const ngx_http_concert_queue_state_t *state,
+    const ngx_http_concert_ticket_t *ticket, int64_t now,
+    ngx_http_concert_place_t *place)
+{
+    int64_t  pace;
+
+    place->position = 0;
+    place->wait = 0;
+
+    if (place->status != NGX_HTTP_CONCERT_TICKET_WAITING) {
+        return;
+    }
+
+    /* it may have been let in since, and nobody has told it */
+
+    pace = ngx_max((int64_t) state->pace, 1);
+
+    place->position = ngx_max((int64_t) (ticket->number - state->serving), 1);
+    place->wait = (place->position * 1000 + pace - 1) / pace;
+}
+
+
+ngx_int_t
+ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
+{
+    int64_t                          now;
+    ngx_http_concert_zone_t         *zone;
+    ngx_http_concert_ticket_t        ticket;
+    ngx_http_concert_queue_state_t  *state;
+
+    zone = ngx_http_concert_queue_zone();
+    state = &zone->queue;
+    ticket.user = user_id;
+
+    if (state->salt == 0
+        || !ngx_http_concert_tickets_find(&zone->tickets, state->salt,
+                                          &ticket))
+    {
+        return NGX_DECLINED;
+    }
+
+    now = ngx_http_concert_queue_now(state);
+
+    place->number = ticket.number;
+    place->ends = ticket.ends;
+
+    if ((int64_t) ticket.ends > now) {
+        place->status = NGX_HTTP_CONCERT_TICKET_ACTIVE;
+
+    } else if (ticket.number > state->serving) {
+        place->status = NGX_HTTP_CONCERT_TICKET_WAITING;
+        ngx_http_concert_queue_saw(zone, &ticket, now);
+
+    } else {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_concert_queue_place(state, &ticket, now, place);
+
+    return NGX_OK;
+}
+
+
+/* once in a window Redis is told that a ticket's user still asks */
+
+static void
+ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
+    ngx_http_concert_ticket_t *ticket, int64_t now)
+{
+    unsigned  window;
+
+    window = zone->queue.window & 0x7fff;
+
+    if (ticket->window == window
+        || ngx_http_concert_nseen == NGX_HTTP_CONCERT_MAX_SEEN)
+    {
+        return;
+    }
+
+    ngx_http_concert_seen[ngx_http_concert_nseen++] = ticket->number;
+
+    ticket->window = window;
+    ngx_http_concert_tickets_store(&zone->tickets, zone->queue.salt, ticket,
+                                   now);
+}
+
+
+ngx_int_t
+ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+    ngx_str_t   *param;
+
+    if (ngx_http_concert_nseen == 0
+        || ngx_http_concert_queue_params(call) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(call->pool, ngx_http_concert_nseen * NGX_INT64_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    param = &call->params[call->nparams++];
+    param->data = p;
+
+    for (i = 0; i < ngx_http_concert_nseen; i++) {
+        p = ngx_sprintf(p, "%s%L", i ? "," : "", ngx_http_concert_seen[i]);
+    }
+
+    param->len = p - param->data;
+    ngx_http_concert_nseen = 0;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_concert_queue_forget(int64_t user_id)
+{
+    ngx_http_concert_tickets_drop(&ngx_http_concert_queue_zone()->tickets,
+                                  user_id);
+}
+
+
+int64_t
+ngx_http_concert_queue_ended(void)
+{
+    return ngx_http_concert_queue_zone()->queue.ended;
+}
+
+
+void
+ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
+    const int64_t *users, ngx_uint_t n)
+{
+    ngx_uint_t                        i;
+    ngx_http_concert_queue_state_t   *state;
+    ngx_http_concert_queue_answer_t  *answer;
+
+    answer = &call->queue_answer;
+    state = &ngx_http_concert_queue_zone()->queue;
+
+    if ((ngx_atomic_uint_t) answer->epoch != state->epoch) {
+        ngx_http_concert_queue_epoch(state, answer);
+    }
+
+    ngx_http_concert_queue_learn(call);
+
+    ngx_http_concert_queue_skew(state, answer->now);
+
+    if ((ngx_atomic_uint_t) answer->ended == state->ended) {
+        return;
+    }
+
+    state->ending = answer->ended;
+
+    if (state->ended + n != (ngx_atomic_uint_t) answer->ended) {
+        ngx_http_concert_queue_renew(state);
+
+    } else {
+        for (i = 0; i < n; i++) {
+            ngx_http_concert_queue_forget(users[i]);
+        }
+    }
+
+    state->ended = answer->ended;
+}
+
+
+ngx_uint_t
+ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place)
+{
+    int64_t  ms, least;
+
+    if (place->status != NGX_HTTP_CONCERT_TICKET_WAITING) {
+        return 0;
+    }
+
+    least = ngx_http_concert_conf->queue.poll;
+    ms = place->wait * 1000 / NGX_HTTP_CONCERT_POLLS;
+    ms = ngx_min(ms, NGX_HTTP_CONCERT_MAX_POLL * 1000);
+    ms = ngx_max(ms, least);
+
+    /* 0.8 to 1.2 of it; what is left of a second is up to chance, too */
+
+    ms = ms * (800 + ngx_random() % 401) / 1000 + ngx_random() % 1000;
+
+    return (ngx_uint_t) ngx_max(ms / 1000, 1);
+}
+
+
+void
+ngx_http_concert_queue_json(ngx_http_concert_json_t *json, int64_t user_id,
+    const ngx_http_concert_place_t *place, ngx_uint_t poll)
+{
+    ngx_http_concert_json_text(json, "{\"userId\":");
+    ngx_http_concert_json_integer(json, user_id);
+
+    if (place->status == NGX_HTTP_CONCERT_TICKET_ACTIVE) {
+        ngx_http_concert_json_text(json,
+                                   ",\"status\":\"ACTIVE\",\"position\":0,"
+                                   "\"waitingTime\":0,\"expiresAt\":");
+        ngx_http_concert_json_time(json, place->ends);
+
+    } else {
+        ngx_http_concert_json_text(json,
+                                   ",\"status\":\"WAITING\",\"position\":");
+        ngx_http_concert_json_integer(json, place->position);
+        ngx_http_concert_json_text(json, ",\"waitingTime\":");
+        ngx_http_concert_json_integer(json, place->wait);
+        ngx_http_concert_json_text(json, ",\"expiresAt\":null");
+    }
+
+    ngx_http_concert_json_text(json, ",\"nextPoll\":");
+    ngx_http_concert_json_integer(json, poll);
+    ngx_http_concert_json_text(json, "}");
+}

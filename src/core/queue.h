@@ -1,0 +1,114 @@
+
+/*
+ * The waiting queue as a request meets it: what the scripts in Redis answer,
+ * and what of it the workers remember in shared memory, so that whoever waits
+ * or is in is told so without a question to Redis.
+ */
+
+
+#ifndef NGX_HTTP_CONCERT_QUEUE_H_INCLUDED
+#define NGX_HTTP_CONCERT_QUEUE_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "core/call.h"
+#include "core/json.h"
+
+
+/* columns of every script's answer; what follows is the script's own */
+
+#define NGX_HTTP_CONCERT_QUEUE_EPOCH    0
+#define NGX_HTTP_CONCERT_QUEUE_SERVING  1
+#define NGX_HTTP_CONCERT_QUEUE_ENDED    2
+#define NGX_HTTP_CONCERT_QUEUE_NOW      3
+#define NGX_HTTP_CONCERT_QUEUE_PACE     4
+#define NGX_HTTP_CONCERT_QUEUE_OWN      5
+
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_uint_t   capacity;
+    ngx_uint_t   rate;       /* let in in 1000 s at most; 0: any */
+    ngx_msec_t   ttl;
+    ngx_msec_t   claim;
+    ngx_msec_t   poll;
+} ngx_http_concert_queue_conf_t;
+
+
+typedef enum {
+    NGX_HTTP_CONCERT_TICKET_NONE = 0,
+    NGX_HTTP_CONCERT_TICKET_WAITING,
+    NGX_HTTP_CONCERT_TICKET_ACTIVE
+} ngx_http_concert_ticket_status_e;
+
+
+/* where a user stands */
+
+typedef struct {
+    ngx_http_concert_ticket_status_e  status;
+    int64_t                           number;
+    int64_t                           position;  /* 0: in */
+    int64_t                           wait;      /* s, an estimate */
+    int64_t                           ends;      /* ms since the epoch */
+} ngx_http_concert_place_t;
+
+
+/* asks where a user stands, who has thereby come; answers with a ticket */
+extern const ngx_http_concert_op_t  ngx_http_concert_look;
+
+
+/* parameters that every queue script takes */
+ngx_int_t ngx_http_concert_queue_params(ngx_http_concert_call_t *call);
+
+/* the same, and the user */
+ngx_int_t ngx_http_concert_queue_user_params(ngx_http_concert_call_t *call);
+
+/* read() of scripts that answer with a ticket, and of others; in the thread */
+void ngx_http_concert_queue_read_ticket(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+void ngx_http_concert_queue_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+
+/* remembers what a script answered; event loop */
+void ngx_http_concert_queue_learn(ngx_http_concert_call_t *call);
+
+/* the same, of a ticket; and where its user stands */
+void ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
+    ngx_http_concert_place_t *place);
+
+/*
+ * Where a user stands, if that is known without asking Redis: NGX_OK, or
+ * NGX_DECLINED.  Counts as having asked.
+ */
+ngx_int_t ngx_http_concert_queue_known(int64_t user_id,
+    ngx_http_concert_place_t *place);
+
+/* forgets a user whose token was ended */
+void ngx_http_concert_queue_forget(int64_t user_id);
+
+/*
+ * For the job that fetches whose tokens were ended, those after
+ * ngx_http_concert_queue_ended(): "users" are the last n of "ended" in all.
+ */
+int64_t ngx_http_concert_queue_ended(void);
+void ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
+    const int64_t *users, ngx_uint_t n);
+
+/* parameters of the script that notes who asked; NGX_ERROR when nobody did */
+ngx_int_t ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call);
+
+/*
+ * In how many s to ask again: later the longer the wait is, and not for all in
+ * the same step.
+ */
+ngx_uint_t ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place);
+
+/* the bytes of a token object, and their most */
+#define NGX_HTTP_CONCERT_TOKEN_SIZE  224
+void ngx_http_concert_queue_json(ngx_http_concert_json_t *json,
+    int64_t user_id, const ngx_http_concert_place_t *place, ngx_uint_t poll);
+
+
+#endif /* NGX_HTTP_CONCERT_QUEUE_H_INCLUDED */
