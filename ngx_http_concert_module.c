@@ -1398,6 +1398,7 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
 
     zone = cmcf->shm_zone->data;
     cmcf->slot = &zone->slots[ngx_worker % NGX_HTTP_CONCERT_SLOTS];
+    cmcf->slot->streams = 0;
 
     json_object_seed(0);
     ngx_http_concert_call_init_worker();

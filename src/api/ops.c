@@ -289,6 +289,9 @@ ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
         "yet.\n"
         "# TYPE concert_queue_called gauge\n"
         "concert_queue_called %uA\n"
+        "# HELP concert_event_streams Users who are told their position.\n"
+        "# TYPE concert_event_streams gauge\n"
+        "concert_event_streams %uL\n"
         "# HELP concert_queue_capacity How many may be in at once.\n"
         "# TYPE concert_queue_capacity gauge\n"
         "concert_queue_capacity %uA\n"
@@ -313,6 +316,8 @@ ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
         "# TYPE concert_holds_expired_total counter\n"
         "concert_holds_expired_total %uL\n",
         zone->queue.waiting, zone->queue.active, zone->queue.called,
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, streams)),
         zone->queue.capacity, zone->queue.paused, zone->queue.serving,
         ngx_http_concert_slots_sum(zone,
                                offsetof(ngx_http_concert_slot_t, admitted)),

@@ -7,6 +7,7 @@
 #define NGX_HTTP_CONCERT_ROUTES(route)                                       \
     route(token_enter)                                                       \
     route(token)                                                             \
+    route(token_events)                                                      \
     route(token_status)                                                      \
     route(charge)                                                            \
     route(balance)                                                           \

@@ -88,6 +88,7 @@ typedef struct {
     ngx_str_t                  type;         /* none: JSON */
     ngx_uint_t                 retry_after;  /* s; 0: none */
     unsigned                   replayed:1;   /* by an Idempotency-Key */
+    unsigned                   unbuffered:1; /* a proxy passes it on */
 } ngx_http_concert_reply_t;
 
 

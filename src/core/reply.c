@@ -20,7 +20,7 @@ typedef struct {
 static const ngx_http_concert_problem_t *ngx_http_concert_problem(
     const u_char *name, size_t len);
 static ngx_int_t ngx_http_concert_output(ngx_http_request_t *r,
-    ngx_str_t *body);
+    const ngx_http_concert_reply_t *reply, ngx_str_t *body);
 static ngx_int_t ngx_http_concert_problem_body(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply,
     const ngx_http_concert_problem_t *problem, ngx_str_t *body);
@@ -146,6 +146,7 @@ static ngx_str_t  ngx_http_concert_problem_type =
     ngx_string("application/problem+json");
 static ngx_str_t  ngx_http_concert_no_store = ngx_string("no-store");
 static ngx_str_t  ngx_http_concert_true = ngx_string("true");
+static ngx_str_t  ngx_http_concert_no = ngx_string("no");
 
 
 static const ngx_http_concert_problem_t *
@@ -178,9 +179,10 @@ ngx_int_t
 ngx_http_concert_send(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply)
 {
-    ngx_str_t                          body, *type;
-    ngx_uint_t                         status;
+    ngx_str_t                          body;
     const ngx_http_concert_problem_t  *problem;
+
+    body = reply->body;
 
     if (reply->code) {
         problem = ngx_http_concert_problem((u_char *) reply->code,
@@ -191,41 +193,55 @@ ngx_http_concert_send(ngx_http_request_t *r,
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        status = reply->status ? reply->status : problem->status;
+        r->headers_out.status = reply->status ? reply->status
+                                              : problem->status;
+    }
+
+    r->headers_out.content_length_n = body.len;
+
+    return ngx_http_concert_output(r, reply, &body);
+}
+
+
+ngx_int_t
+ngx_http_concert_send_header(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply)
+{
+    ngx_str_t  *type;
+
+    if (reply->code) {
         type = &ngx_http_concert_problem_type;
 
     } else {
-        body = reply->body;
-        status = reply->status;
+        r->headers_out.status = reply->status;
         type = reply->type.len ? (ngx_str_t *) &reply->type
                                : &ngx_http_concert_json_type;
     }
-
-    r->headers_out.status = status;
 
     if (r->headers_out.content_type.len == 0) {
         r->headers_out.content_type = *type;
         r->headers_out.content_type_len = type->len;
     }
 
-    r->headers_out.content_length_n = body.len;
-
-    if (ngx_http_concert_reply_headers(r, reply, status) != NGX_OK) {
+    if (ngx_http_concert_reply_headers(r, reply, r->headers_out.status)
+        != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_concert_output(r, &body);
+    return ngx_http_send_header(r);
 }
 
 
 static ngx_int_t
-ngx_http_concert_output(ngx_http_request_t *r, ngx_str_t *body)
+ngx_http_concert_output(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply, ngx_str_t *body)
 {
     ngx_int_t     rc;
     ngx_buf_t    *b;
     ngx_chain_t   out;
 
-    rc = ngx_http_send_header(r);
+    rc = ngx_http_concert_send_header(r, reply);
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only || body->len == 0) {
         return rc;
@@ -309,6 +325,14 @@ ngx_http_concert_reply_headers(ngx_http_request_t *r,
     if (ngx_http_concert_reply_header(r, "Cache-Control",
                                       &ngx_http_concert_no_store)
         != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (reply->unbuffered
+        && ngx_http_concert_reply_header(r, "X-Accel-Buffering",
+                                         &ngx_http_concert_no)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }

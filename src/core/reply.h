@@ -32,4 +32,9 @@ ngx_int_t ngx_http_concert_send(struct ngx_http_request_s *r,
     const ngx_http_concert_reply_t *reply);
 
 
+/* sends the header alone; what follows has no length yet */
+ngx_int_t ngx_http_concert_send_header(struct ngx_http_request_s *r,
+    const ngx_http_concert_reply_t *reply);
+
+
 #endif /* NGX_HTTP_CONCERT_REPLY_H_INCLUDED */

@@ -53,7 +53,6 @@ static void ngx_http_concert_timeout(ngx_http_concert_call_t *call);
 static void ngx_http_concert_keep(ngx_http_concert_ctx_t *ctx,
     ngx_http_concert_call_t *call, const char *code);
 static void ngx_http_concert_destroy(void *data);
-static void ngx_http_concert_finalize(ngx_http_request_t *r, ngx_int_t rc);
 
 
 ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
@@ -955,6 +954,25 @@ ngx_http_concert_answer(ngx_http_concert_call_t *call)
 }
 
 
+ngx_http_request_t *
+ngx_http_concert_part(ngx_http_concert_call_t *call)
+{
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    if (r) {
+        ngx_http_concert_keep(ngx_http_get_module_ctx(r,
+                                                     ngx_http_concert_module),
+                              call, NULL);
+    }
+
+    ngx_http_concert_call_destroy(call);
+
+    return r;
+}
+
+
 /* the deadline has passed and the thread still has the call */
 
 static void
@@ -1014,7 +1032,7 @@ ngx_http_concert_destroy(void *data)
 }
 
 
-static void
+void
 ngx_http_concert_finalize(ngx_http_request_t *r, ngx_int_t rc)
 {
     ngx_connection_t  *c;

@@ -161,6 +161,13 @@ ngx_http_concert_ctx_t *ngx_http_concert_context(ngx_http_request_t *r,
 /* answers from call->reply, or gives the call up when nobody waits */
 void ngx_http_concert_answer(ngx_http_concert_call_t *call);
 
+/*
+ * Parts a request from its call, which is freed; the caller goes on with the
+ * request alone and finalizes it.  NULL: nobody waits.
+ */
+ngx_http_request_t *ngx_http_concert_part(ngx_http_concert_call_t *call);
+void ngx_http_concert_finalize(ngx_http_request_t *r, ngx_int_t rc);
+
 /* whether the step ended well; if not, call->reply tells the client so */
 ngx_uint_t ngx_http_concert_succeeded(ngx_http_concert_call_t *call);
 

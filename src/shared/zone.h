@@ -50,6 +50,7 @@ typedef struct {
     ngx_http_concert_lane_stats_t  lanes[NGX_HTTP_CONCERT_ZONE_GROUPS];
     ngx_atomic_t                   expired;     /* holds */
     ngx_atomic_t                   admitted;    /* tickets */
+    ngx_atomic_t                   streams;     /* of events, now */
     ngx_atomic_t                   missed;      /* let in, and did not come */
     ngx_atomic_t                   forgotten;   /* waited, and did not ask */
 } ngx_http_concert_slot_t;

@@ -1,0 +1,736 @@
+
+/*
+ * GET /api/token/events/{userId}: tells a user where it stands as that changes
+ * (Server-Sent Events), so that nobody has to ask: `position`, `active`, the
+ * end.
+ *
+ * Streams of waiters are kept in the order of their tickets: who is let in is
+ * told first.  Positions come at most as often as a poll would, each stream by
+ * a timer of its own, a bounded number in a turn of the loop.  Redis is asked
+ * once, when a stream's turn has come: that is how the user comes in.
+ *
+ * A stream is its request's: it lives in its pool and ends with it.
+ */
+
+#include "api/api.h"
+#include "core/reply.h"
+
+
+#define NGX_HTTP_CONCERT_EVENTS_TICK       50     /* ms */
+#define NGX_HTTP_CONCERT_EVENTS_HEARTBEAT  15000
+#define NGX_HTTP_CONCERT_EVENTS_AGAIN      1000
+
+/* streams that are told of in one turn of the loop */
+#define NGX_HTTP_CONCERT_EVENTS_SLICE      200
+
+/* ms until a client comes again when its worker goes, at least and more */
+#define NGX_HTTP_CONCERT_EVENTS_RETRY      500
+#define NGX_HTTP_CONCERT_EVENTS_JITTER     4500
+
+/* an event's bytes at most */
+#define NGX_HTTP_CONCERT_EVENT_SIZE        (NGX_HTTP_CONCERT_TOKEN_SIZE + 96)
+
+
+typedef struct {
+    ngx_rbtree_node_t         node;      /* key: the ticket's number */
+    ngx_event_t               timer;     /* for the next position */
+    ngx_http_request_t       *request;
+    ngx_http_concert_call_t  *call;      /* Redis is asked */
+    int64_t                   user_id;
+    int64_t                   position;  /* that was told last */
+    ngx_msec_t                sent;
+    unsigned                  waits:1;   /* the node is in the tree */
+
+    ngx_buf_t                 buf;
+    u_char                    text[NGX_HTTP_CONCERT_EVENT_SIZE];
+} ngx_http_concert_stream_t;
+
+
+static ngx_int_t ngx_http_concert_events_known(ngx_http_request_t *r,
+    int64_t user_id);
+static ngx_int_t ngx_http_concert_events_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_events_looked(ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_events_open(ngx_http_request_t *r,
+    int64_t user_id, const ngx_http_concert_place_t *place);
+static ngx_int_t ngx_http_concert_events_header(ngx_http_request_t *r,
+    const ngx_http_concert_place_t *place);
+static ngx_http_concert_stream_t *ngx_http_concert_events_create(
+    ngx_http_request_t *r, int64_t user_id);
+static void ngx_http_concert_events_close(void *data);
+static void ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
+    const ngx_http_concert_place_t *place);
+static void ngx_http_concert_events_tick(ngx_event_t *ev);
+static void ngx_http_concert_events_drain(void);
+static void ngx_http_concert_events_retire(ngx_http_concert_stream_t *stream);
+static ngx_http_concert_stream_t *ngx_http_concert_events_first(void);
+static void ngx_http_concert_events_timer(ngx_event_t *ev);
+static void ngx_http_concert_events_ask(ngx_http_concert_stream_t *stream);
+static void ngx_http_concert_events_asked(ngx_http_concert_call_t *call);
+static void ngx_http_concert_events_go_on(ngx_http_concert_stream_t *stream,
+    const ngx_http_concert_place_t *place);
+static ngx_int_t ngx_http_concert_events_tell(
+    ngx_http_concert_stream_t *stream, const ngx_http_concert_place_t *place);
+static void ngx_http_concert_events_event(ngx_http_concert_json_t *json,
+    ngx_http_concert_stream_t *stream, const ngx_http_concert_place_t *place);
+static void *ngx_http_concert_events_alloc(void *data, size_t size);
+static void ngx_http_concert_events_end(ngx_http_concert_stream_t *stream,
+    ngx_int_t rc);
+static ngx_int_t ngx_http_concert_events_write(
+    ngx_http_concert_stream_t *stream, u_char *text, size_t len,
+    ngx_uint_t last);
+static void ngx_http_concert_events_writable(ngx_http_request_t *r);
+
+
+ngx_http_concert_route_t  ngx_http_concert_token_events_route = {
+    ngx_string("token_events"),
+    {
+        { NGX_HTTP_GET,
+          NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_ID
+          |NGX_HTTP_CONCERT_ID_IS_USER,
+          NULL,
+          ngx_http_concert_events_start,
+          ngx_http_concert_events_known }
+    }
+};
+
+
+static ngx_rbtree_t       ngx_http_concert_streams;
+static ngx_rbtree_node_t  ngx_http_concert_streams_end;
+static ngx_event_t        ngx_http_concert_streams_tick;
+static ngx_uint_t         ngx_http_concert_nstreams;
+
+
+static ngx_int_t
+ngx_http_concert_events_known(ngx_http_request_t *r, int64_t user_id)
+{
+    ngx_int_t                  rc;
+    ngx_http_concert_ctx_t    *ctx;
+    ngx_http_concert_place_t   place;
+
+    if (ngx_http_concert_queue_known(user_id, &place) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_concert_context(r, NULL);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->user_id = user_id;
+    ctx->position = place.position;
+
+    rc = ngx_http_concert_events_open(r, user_id, &place);
+
+    if (rc == NGX_DONE) {
+        r->main->count++;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_concert_events_start(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_call_step(call, &ngx_http_concert_look,
+                               ngx_http_concert_queue_read_ticket);
+
+    if (ngx_http_concert_queue_user_params(call) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, ngx_http_concert_events_looked);
+}
+
+
+static void
+ngx_http_concert_events_looked(ngx_http_concert_call_t *call)
+{
+    int64_t                    user_id;
+    ngx_int_t                  rc;
+    ngx_http_request_t        *r;
+    ngx_http_concert_place_t   place;
+
+    if (!ngx_http_concert_succeeded(call)) {
+        ngx_http_concert_answer(call);
+        return;
+    }
+
+    ngx_http_concert_queue_learn_ticket(call, &place);
+
+    if (place.status == NGX_HTTP_CONCERT_TICKET_NONE) {
+        ngx_http_concert_call_fail(call, "token_not_found", NULL);
+        ngx_http_concert_answer(call);
+        return;
+    }
+
+    user_id = call->user_id;
+
+    r = ngx_http_concert_part(call);
+    if (r == NULL) {
+        return;
+    }
+
+    rc = ngx_http_concert_events_open(r, user_id, &place);
+
+    if (rc != NGX_DONE) {
+        ngx_http_concert_finalize(r, rc);
+    }
+}
+
+
+/* NGX_DONE: the stream goes on; else what to finalize the request with */
+
+static ngx_int_t
+ngx_http_concert_events_open(ngx_http_request_t *r, int64_t user_id,
+    const ngx_http_concert_place_t *place)
+{
+    ngx_int_t                   rc;
+    ngx_http_concert_stream_t  *stream;
+
+    rc = ngx_http_concert_events_header(r, place);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    stream = ngx_http_concert_events_create(r, user_id);
+    if (stream == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_concert_events_tell(stream, place);
+
+    if (rc == NGX_ERROR || place->status == NGX_HTTP_CONCERT_TICKET_ACTIVE) {
+        return rc;
+    }
+
+    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_concert_events_writable;
+
+    ngx_http_concert_events_wait(stream, place);
+
+    return NGX_DONE;
+}
+
+
+/*
+ * Who was told to be in and comes again is told that there is no more: a 204
+ * ends an EventSource (HTML, 9.2.3).
+ */
+
+static ngx_int_t
+ngx_http_concert_events_header(ngx_http_request_t *r,
+    const ngx_http_concert_place_t *place)
+{
+    ngx_str_t                 last;
+    ngx_http_concert_reply_t  reply;
+
+    ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
+
+    reply.status = NGX_HTTP_OK;
+    reply.unbuffered = 1;
+    ngx_str_set(&reply.type, "text/event-stream");
+
+    if (place->status == NGX_HTTP_CONCERT_TICKET_ACTIVE
+        && ngx_http_concert_header(r, "last-event-id", &last) == 1
+        && last.len == 1 && last.data[0] == '0')
+    {
+        reply.status = NGX_HTTP_NO_CONTENT;
+    }
+
+    return ngx_http_concert_send_header(r, &reply);
+}
+
+
+static ngx_http_concert_stream_t *
+ngx_http_concert_events_create(ngx_http_request_t *r, int64_t user_id)
+{
+    ngx_event_t                *tick;
+    ngx_http_cleanup_t         *cln;
+    ngx_http_concert_stream_t  *stream;
+
+    tick = &ngx_http_concert_streams_tick;
+
+    if (tick->handler == NULL) {
+        ngx_rbtree_init(&ngx_http_concert_streams,
+                        &ngx_http_concert_streams_end,
+                        ngx_rbtree_insert_value);
+
+        tick->handler = ngx_http_concert_events_tick;
+        tick->log = ngx_cycle->log;
+    }
+
+    stream = ngx_pcalloc(r->pool, sizeof(ngx_http_concert_stream_t));
+    if (stream == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_concert_events_close;
+    cln->data = stream;
+
+    stream->request = r;
+    stream->user_id = user_id;
+    stream->position = -1;
+
+    stream->timer.handler = ngx_http_concert_events_timer;
+    stream->timer.data = stream;
+    stream->timer.log = r->connection->log;
+
+    ngx_http_concert_nstreams++;
+    ngx_http_concert_conf->slot->streams = ngx_http_concert_nstreams;
+
+    /* not cancelable: a worker that drains ends its streams first */
+
+    if (!tick->timer_set) {
+        ngx_add_timer(tick, NGX_HTTP_CONCERT_EVENTS_TICK);
+    }
+
+    return stream;
+}
+
+
+static void
+ngx_http_concert_events_close(void *data)
+{
+    ngx_http_concert_stream_t *stream = data;
+
+    if (stream->waits) {
+        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
+    }
+
+    if (stream->timer.timer_set) {
+        ngx_del_timer(&stream->timer);
+    }
+
+    if (stream->call) {
+        stream->call->data = NULL;
+    }
+
+    ngx_http_concert_nstreams--;
+    ngx_http_concert_conf->slot->streams = ngx_http_concert_nstreams;
+}
+
+
+/* until its number is called, or it is time for another position */
+
+static void
+ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
+    const ngx_http_concert_place_t *place)
+{
+    ngx_msec_t  pause;
+
+    if (!stream->waits) {
+        stream->node.key = (ngx_rbtree_key_t) place->number;
+        ngx_rbtree_insert(&ngx_http_concert_streams, &stream->node);
+        stream->waits = 1;
+    }
+
+    pause = ngx_http_concert_queue_poll(place) * 1000 + ngx_random() % 1000;
+    pause = ngx_min(pause, NGX_HTTP_CONCERT_EVENTS_HEARTBEAT);
+
+    ngx_add_timer(&stream->timer, pause);
+}
+
+
+/* all whose number was called, in their order */
+
+static void
+ngx_http_concert_events_tick(ngx_event_t *ev)
+{
+    ngx_uint_t                  n;
+    ngx_http_concert_zone_t    *zone;
+    ngx_http_concert_stream_t  *stream;
+
+    zone = ngx_http_concert_conf->shm_zone->data;
+
+    if (ngx_exiting) {
+        ngx_http_concert_events_drain();
+    }
+
+    for (n = 0; n < NGX_HTTP_CONCERT_EVENTS_SLICE; n++) {
+        stream = ngx_http_concert_events_first();
+
+        if (stream == NULL || stream->node.key > zone->queue.serving) {
+            break;
+        }
+
+        ngx_http_concert_events_ask(stream);
+    }
+
+    if (ngx_http_concert_nstreams) {
+        ngx_add_timer(ev, NGX_HTTP_CONCERT_EVENTS_TICK);
+    }
+}
+
+
+static ngx_http_concert_stream_t *
+ngx_http_concert_events_first(void)
+{
+    ngx_rbtree_node_t  *node;
+
+    node = ngx_http_concert_streams.root;
+
+    if (node == ngx_http_concert_streams.sentinel) {
+        return NULL;
+    }
+
+    node = ngx_rbtree_min(node, ngx_http_concert_streams.sentinel);
+
+    return (ngx_http_concert_stream_t *)
+           ((u_char *) node - offsetof(ngx_http_concert_stream_t, node));
+}
+
+
+static void
+ngx_http_concert_events_drain(void)
+{
+    ngx_uint_t                  n;
+    ngx_http_concert_stream_t  *stream;
+
+    for (n = 0; n < NGX_HTTP_CONCERT_EVENTS_SLICE; n++) {
+        stream = ngx_http_concert_events_first();
+
+        if (stream == NULL) {
+            return;
+        }
+
+        ngx_http_concert_events_retire(stream);
+    }
+}
+
+
+/* the clients come again, not all at once, to a worker that stays */
+
+static void
+ngx_http_concert_events_retire(ngx_http_concert_stream_t *stream)
+{
+    u_char      text[sizeof("retry: \n\n") + NGX_INT_T_LEN];
+    size_t      len;
+    ngx_uint_t  ms;
+
+    ms = NGX_HTTP_CONCERT_EVENTS_RETRY
+         + ngx_random() % NGX_HTTP_CONCERT_EVENTS_JITTER;
+
+    len = ngx_sprintf(text, "retry: %ui\n\n", ms) - text;
+
+    ngx_http_concert_events_end(stream,
+                         ngx_http_concert_events_write(stream, text, len, 1));
+}
+
+
+/* another position, if it is one */
+
+static void
+ngx_http_concert_events_timer(ngx_event_t *ev)
+{
+    ngx_http_concert_place_t    place;
+    ngx_http_concert_stream_t  *stream;
+
+    static ngx_msec_t           turn;
+    static ngx_uint_t           n;
+
+    stream = ev->data;
+
+    /* after a pause of the worker many come at once */
+
+    if (turn != ngx_current_msec) {
+        turn = ngx_current_msec;
+        n = 0;
+    }
+
+    if (n++ >= NGX_HTTP_CONCERT_EVENTS_SLICE) {
+        ngx_add_timer(ev, 1 + ngx_random() % NGX_HTTP_CONCERT_EVENTS_TICK);
+        return;
+    }
+
+    if (ngx_http_concert_queue_known(stream->user_id, &place) == NGX_OK) {
+        ngx_http_concert_events_go_on(stream, &place);
+
+    } else {
+        ngx_http_concert_events_ask(stream);
+    }
+}
+
+
+/* by a call of the stream's own: no deadline answers its request */
+
+static void
+ngx_http_concert_events_ask(ngx_http_concert_stream_t *stream)
+{
+    ngx_http_concert_call_t  *call;
+
+    if (stream->waits) {
+        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
+        stream->waits = 0;
+    }
+
+    if (stream->call) {
+        return;
+    }
+
+    call = ngx_http_concert_call_create();
+
+    if (call) {
+        call->user_id = stream->user_id;
+        call->data = stream;
+        stream->call = call;
+
+        ngx_http_concert_call_step(call, &ngx_http_concert_look,
+                                   ngx_http_concert_queue_read_ticket);
+
+        if (ngx_http_concert_queue_user_params(call) == NGX_OK) {
+            (void) ngx_http_concert_run(call, ngx_http_concert_events_asked);
+            return;
+        }
+
+        stream->call = NULL;
+        ngx_http_concert_call_destroy(call);
+    }
+
+    ngx_add_timer(&stream->timer, NGX_HTTP_CONCERT_EVENTS_AGAIN);
+}
+
+
+static void
+ngx_http_concert_events_asked(ngx_http_concert_call_t *call)
+{
+    ngx_uint_t                  known;
+    ngx_http_concert_place_t    place;
+    ngx_http_concert_stream_t  *stream;
+
+    stream = call->data;
+    known = (call->outcome == NGX_HTTP_CONCERT_OK);
+
+    if (known) {
+        ngx_http_concert_queue_learn_ticket(call, &place);
+    }
+
+    ngx_http_concert_call_destroy(call);
+
+    if (stream == NULL) {
+        return;
+    }
+
+    stream->call = NULL;
+
+    if (known) {
+        ngx_http_concert_events_go_on(stream, &place);
+
+    } else if (ngx_exiting) {
+        ngx_http_concert_events_retire(stream);
+
+    } else {
+        /* the queue is away */
+        ngx_add_timer(&stream->timer, NGX_HTTP_CONCERT_EVENTS_AGAIN);
+    }
+}
+
+
+static void
+ngx_http_concert_events_go_on(ngx_http_concert_stream_t *stream,
+    const ngx_http_concert_place_t *place)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_concert_events_tell(stream, place);
+
+    if (rc == NGX_ERROR || place->status != NGX_HTTP_CONCERT_TICKET_WAITING) {
+        ngx_http_concert_events_end(stream, rc);
+        return;
+    }
+
+    /* a place of another number is another ticket */
+
+    if (stream->waits && stream->node.key != (ngx_rbtree_key_t) place->number)
+    {
+        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
+        stream->waits = 0;
+    }
+
+    ngx_http_concert_events_wait(stream, place);
+}
+
+
+/* what is new, or a comment now and then, so that the connection is kept */
+
+static ngx_int_t
+ngx_http_concert_events_tell(ngx_http_concert_stream_t *stream,
+    const ngx_http_concert_place_t *place)
+{
+    ngx_http_concert_json_t  json;
+
+    static u_char  end[] = "event: end\ndata: {}\n\n";
+    static u_char  comment[] = ":\n\n";
+
+    if (place->status == NGX_HTTP_CONCERT_TICKET_NONE) {
+        return ngx_http_concert_events_write(stream, end, sizeof(end) - 1, 1);
+    }
+
+    if (place->status == NGX_HTTP_CONCERT_TICKET_ACTIVE) {
+        ngx_http_concert_events_event(&json, stream, place);
+        return ngx_http_concert_events_write(stream, json.start,
+                                             json.pos - json.start, 1);
+    }
+
+    if (stream->buf.pos != stream->buf.last) {
+
+        /* a slow reader still has the last one to read */
+
+        return NGX_OK;
+    }
+
+    if (place->position != stream->position) {
+        stream->position = place->position;
+        ngx_http_concert_events_event(&json, stream, place);
+        return ngx_http_concert_events_write(stream, json.start,
+                                             json.pos - json.start, 0);
+    }
+
+    return ngx_current_msec - stream->sent
+           < NGX_HTTP_CONCERT_EVENTS_HEARTBEAT / 2
+           ? NGX_OK
+           : ngx_http_concert_events_write(stream, comment,
+                                           sizeof(comment) - 1, 0);
+}
+
+
+/* in the stream's own memory; when it may still be read, in other */
+
+static void
+ngx_http_concert_events_event(ngx_http_concert_json_t *json,
+    ngx_http_concert_stream_t *stream, const ngx_http_concert_place_t *place)
+{
+    static u_char  last[NGX_HTTP_CONCERT_EVENT_SIZE];
+
+    ngx_http_concert_json_init(json, ngx_http_concert_events_alloc,
+                               place->position ? stream->text : last,
+                               NGX_HTTP_CONCERT_EVENT_SIZE);
+
+    ngx_http_concert_json_text(json, "id: ");
+    ngx_http_concert_json_integer(json, place->position);
+
+    if (place->position) {
+        ngx_http_concert_json_text(json, "\nevent: position\ndata: ");
+    } else {
+        ngx_http_concert_json_text(json, "\nevent: active\ndata: ");
+    }
+
+    ngx_http_concert_queue_json(json, stream->user_id, place,
+                                ngx_http_concert_queue_poll(place));
+    ngx_http_concert_json_text(json, "\n\n");
+}
+
+
+/* the memory that there is, once: no event is longer */
+
+static void *
+ngx_http_concert_events_alloc(void *data, size_t size)
+{
+    return size == NGX_HTTP_CONCERT_EVENT_SIZE ? data : NULL;
+}
+
+
+static void
+ngx_http_concert_events_end(ngx_http_concert_stream_t *stream, ngx_int_t rc)
+{
+    if (stream->waits) {
+        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
+        stream->waits = 0;
+    }
+
+    ngx_http_concert_finalize(stream->request, rc);
+}
+
+
+/* text must stay as it is until it was sent, or lie in the request's pool */
+
+static ngx_int_t
+ngx_http_concert_events_write(ngx_http_concert_stream_t *stream, u_char *text,
+    size_t len, ngx_uint_t last)
+{
+    ngx_int_t                  rc;
+    ngx_buf_t                 *b;
+    ngx_chain_t                out;
+    ngx_event_t               *wev;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = stream->request;
+    b = &stream->buf;
+
+    if (last) {
+        b = ngx_create_temp_buf(r->pool, len);
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->last = ngx_cpymem(b->pos, text, len);
+        b->last_buf = 1;
+
+    } else {
+        ngx_memzero(b, sizeof(ngx_buf_t));
+        b->pos = text;
+        b->last = text + len;
+        b->memory = 1;
+        b->flush = 1;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    stream->sent = ngx_current_msec;
+
+    rc = ngx_http_output_filter(r, &out);
+
+    wev = r->connection->write;
+
+    if (rc == NGX_AGAIN && !last && !wev->timer_set) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+        ngx_add_timer(wev, clcf->send_timeout);
+    }
+
+    return rc == NGX_AGAIN ? NGX_OK : rc;
+}
+
+
+/* a slow reader reads on, or no more */
+
+static void
+ngx_http_concert_events_writable(ngx_http_request_t *r)
+{
+    ngx_int_t     rc;
+    ngx_event_t  *wev;
+
+    wev = r->connection->write;
+
+    if (wev->timedout) {
+        r->connection->timedout = 1;
+        ngx_http_concert_finalize(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    rc = ngx_http_output_filter(r, NULL);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_concert_finalize(r, NGX_ERROR);
+        return;
+    }
+
+    if (rc == NGX_OK && wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    if (ngx_handle_write_event(wev, 0) != NGX_OK) {
+        ngx_http_concert_finalize(r, NGX_ERROR);
+    }
+}
