@@ -397,13 +397,7 @@ ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
         state->paused ? "true" : "false", state->waiting, state->called,
         state->active, state->serving);
 
-    if (state->rate) {
-        ngx_http_concert_metrics_print(json, "%uA.%03uA", state->rate / 1000,
-                                       state->rate % 1000);
-    } else {
-        ngx_http_concert_json_text(json, "null");
-    }
-
+    ngx_http_concert_queue_rate_json(json, state->rate);
     ngx_http_concert_json_text(json, ",\"seenAt\":");
 
     if (state->seen) {

@@ -20,6 +20,7 @@
     route(pay)                                                               \
     route(payment)                                                           \
     route(problem)                                                           \
+    route(queue)                                                             \
     route(healthz)                                                           \
     route(readyz)                                                            \
     route(metrics)                                                           \

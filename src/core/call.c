@@ -204,6 +204,23 @@ ngx_http_concert_call_operation(ngx_http_concert_call_t *call)
 
 
 ngx_int_t
+ngx_http_concert_call_string(ngx_http_concert_call_t *call,
+    const ngx_str_t *value)
+{
+    ngx_str_t  *param;
+
+    param = ngx_http_concert_call_param(call);
+    if (param == NULL) {
+        return NGX_ERROR;
+    }
+
+    *param = *value;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_concert_call_key(ngx_http_concert_call_t *call)
 {
     u_char     *p;

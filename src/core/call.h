@@ -180,13 +180,15 @@ void ngx_http_concert_call_step(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res));
 
 /*
- * Append a parameter: an integer, NULL, a list of integers (an array, quoted as
- * an element of an array of text), a new operation id.  NGX_ERROR when there is
- * no memory.
+ * Append a parameter: an integer, NULL, bytes that lie in the call's memory, a
+ * list of integers (an array, quoted as an element of an array of text), a new
+ * operation id.  NGX_ERROR when there is no memory.
  */
 ngx_int_t ngx_http_concert_call_integer(ngx_http_concert_call_t *call,
     int64_t value);
 ngx_int_t ngx_http_concert_call_null(ngx_http_concert_call_t *call);
+ngx_int_t ngx_http_concert_call_string(ngx_http_concert_call_t *call,
+    const ngx_str_t *value);
 ngx_int_t ngx_http_concert_call_list(ngx_http_concert_call_t *call,
     const int64_t *values, size_t n);
 ngx_int_t ngx_http_concert_call_operation(ngx_http_concert_call_t *call);

@@ -354,8 +354,8 @@ ngx_int_t
 ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call)
 {
     u_char      *p;
+    ngx_str_t    numbers;
     ngx_uint_t   i;
-    ngx_str_t   *param;
 
     if (ngx_http_concert_nseen == 0
         || ngx_http_concert_queue_params(call) != NGX_OK)
@@ -368,17 +368,16 @@ ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call)
         return NGX_ERROR;
     }
 
-    param = &call->params[call->nparams++];
-    param->data = p;
+    numbers.data = p;
 
     for (i = 0; i < ngx_http_concert_nseen; i++) {
         p = ngx_sprintf(p, "%s%L", i ? "," : "", ngx_http_concert_seen[i]);
     }
 
-    param->len = p - param->data;
+    numbers.len = p - numbers.data;
     ngx_http_concert_nseen = 0;
 
-    return NGX_OK;
+    return ngx_http_concert_call_string(call, &numbers);
 }
 
 
@@ -454,6 +453,25 @@ ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place)
     ms = ms * (800 + ngx_random() % 401) / 1000 + ngx_random() % 1000;
 
     return (ngx_uint_t) ngx_max(ms / 1000, 1);
+}
+
+
+void
+ngx_http_concert_queue_rate_json(ngx_http_concert_json_t *json, int64_t rate)
+{
+    u_char  fraction[sizeof(".000")];
+
+    if (rate == 0) {
+        ngx_http_concert_json_text(json, "null");
+        return;
+    }
+
+    ngx_http_concert_json_integer(json, rate / 1000);
+
+    if (rate % 1000) {
+        ngx_sprintf(fraction, ".%03L", rate % 1000);
+        ngx_http_concert_json_raw(json, fraction, sizeof(".000") - 1);
+    }
 }
 
 

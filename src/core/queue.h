@@ -105,6 +105,10 @@ ngx_int_t ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call);
  */
 ngx_uint_t ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place);
 
+/* how many are let in in a second, from in 1000 s; null for any */
+void ngx_http_concert_queue_rate_json(ngx_http_concert_json_t *json,
+    int64_t rate);
+
 /* the bytes of a token object, and their most */
 #define NGX_HTTP_CONCERT_TOKEN_SIZE  224
 void ngx_http_concert_queue_json(ngx_http_concert_json_t *json,

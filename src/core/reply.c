@@ -475,7 +475,8 @@ ngx_http_concert_reply_allow(ngx_http_request_t *r)
         p = ngx_sprintf(p, "%s%s", i ? ", " : "",
                         method == NGX_HTTP_GET ? "GET, HEAD"
                         : method == NGX_HTTP_POST ? "POST"
-                        : method == NGX_HTTP_PUT ? "PUT" : "DELETE");
+                        : method == NGX_HTTP_PUT ? "PUT"
+                        : method == NGX_HTTP_PATCH ? "PATCH" : "DELETE");
     }
 
     value.len = p - value.data;
