@@ -14,7 +14,8 @@ use POSIX          qw( ceil );
 use Test::More;
 use Time::HiRes    qw( sleep time );
 
-# the answer of enter and look: {epoch, serving, status, position, wait, end}
+# what is made of the answer of enter and look: epoch, serving, status,
+# position, wait, end
 use constant { EPOCH => 0, SERVING => 1, STATUS => 2, POSITION => 3,
                WAIT => 4, ENDS => 5 };
 
@@ -24,13 +25,16 @@ use constant { NONE => 0, WAITING => 1, ACTIVE => 2 };
 use constant MOST_ADMITTED => 500;
 
 my $Scripts = abs_path(dirname(__FILE__) . '/../conf/queue');
-my @Keys = map { "{concert:test}:$_" } qw( queue waiting active );
+my @Keys = map { "{concert:test}:$_" }
+               qw( queue waiting called active ended seen0 seen1 );
 
 my $Dir = File::Temp->newdir('concert-XXXXXX', TMPDIR => 1);
 my ($Server, $Redis, %Sha, $Buffer);
 
 our $Capacity = 3;
+our $Rate = 0;
 our $Ttl = 600_000;
+our $Claim;     # undef: as long as the ttl
 
 start_redis();
 load_scripts();
@@ -41,6 +45,11 @@ leaving();
 end_of_tokens();
 bounds();
 estimates();
+coming();
+rates();
+operators();
+ended_tokens();
+silence();
 lost_data();
 repeats();
 random_operations();
@@ -89,7 +98,7 @@ sub order_of_arrival {
     enter($_) for @users;
 
     for (@users) {
-        my ($active) = redis('ZRANGE', $Keys[2], 0, -1)->[0];
+        my ($active) = active();
         push @admitted, $active;
         leave($active);
     }
@@ -272,6 +281,153 @@ sub estimates {
     is(look(1001)->[WAIT], 1, 'who waits waits at least a second');
 }
 
+# Who is let in and does not come loses the place.
+sub coming {
+    local $Claim = 60_000;
+    fresh(1);
+    enter($_) for 1 .. 4;
+
+    my $ends = look(1)->[ENDS];
+    ok(abs($ends - now() - $Ttl) < 30_000, 'who enters has come');
+
+    leave(1);
+    is_deeply([active()], [2], 'the next is let in');
+    redis('ZADD', $Keys[2], 'XX', now() - 1, 2);
+    admit();
+    is_deeply([active()], [3], 'who does not come loses the place to the next');
+    is(look(2)->[STATUS], NONE, 'and has none');
+
+    my $called = redis('ZSCORE', $Keys[2], 3);
+    ok(abs($called - now() - $Claim) < 30_000, 'it is kept for a while');
+
+    my $token = look(3);
+    is($token->[STATUS], ACTIVE, 'who asks has come');
+    is($token->[ENDS], $called - $Claim + $Ttl,
+       'and is in from when the place came free');
+    is_deeply([map { redis('ZCARD', $_) } @Keys[2, 3]], [0, 1],
+              'as one who is in');
+    is_deeply(look(3), $token, 'and comes only once');
+
+    leave(3);
+    is(leave(4)->[2], 1, 'who was let in can leave without having come');
+    is_deeply([counts()], [0, 0], 'and nobody is left');
+}
+
+sub rates {
+    local $Rate = 10_000;      # 10 a second
+    fresh(1000);
+    enter($_) for 1 .. 100;
+
+    my $in = (counts())[1];
+    my $from = now();
+    cmp_ok($in, '<=', 2 + 10 * (now() - $from + 2000) / 1000,
+           'no more are let in than the rate allows');
+
+    ok(wait_for(sub { admit(); (counts())[1] >= $in + 12 }),
+       'and more as time goes by');
+    my $seconds = (now() - $from) / 1000;
+    cmp_ok((counts())[1] - $in, '<=', 10 * $seconds + 3,
+           'at the rate, and what a fifth of a second gathers');
+
+    local $Rate = 0;
+    admit();
+    is_deeply([counts()], [0, 100], 'without a rate all are let in');
+
+    $Rate = 500;               # one in 2 s
+    fresh(1000);
+    enter($_) for 1 .. 3;
+    is_deeply([counts()], [2, 1], 'a rate below 1 lets in the first');
+    is(look(2)->[WAIT], 60, 'and the estimate knows it');
+}
+
+sub operators {
+    local $Rate = 0;
+    fresh(2);
+    enter($_) for 1 .. 4;
+
+    my $set = sub { return [@{ script('operate', @_) }[5 .. 7]] };
+
+    is_deeply($set->('', '', ''), [0, -1, -1], 'nothing is set');
+    is_deeply($set->(1, '', ''), [1, -1, -1], 'a queue can be paused');
+    leave(1);
+    admit();
+    is_deeply([counts()], [2, 1], 'and lets nobody in');
+    is(enter(5)->[STATUS], WAITING, 'nobody who comes, either');
+    is(script('admit', 0)->[13], 1, 'the job tells so');
+
+    is_deeply($set->(0, 2000, 3), [0, 2000, 3], 'all can be set at once');
+    is_deeply([@{ script('admit', 0) }[11, 12, 13]], [3, 2000, 0],
+              'and goes before the configuration');
+    ok(wait_for(sub { admit(); (counts())[1] == 3 }), 'so that more are in');
+
+    is_deeply($set->('', '-', '-'), [0, -1, -1], 'null goes back to it');
+    is_deeply([@{ script('admit', 0) }[11, 12]], [2, 0], 'which counts again');
+}
+
+# Each nginx learns whose tokens were ended.
+sub ended_tokens {
+    fresh(3);
+    enter($_) for 1 .. 5;
+
+    my $told = sub {
+        my $answer = script('admit', $_[0]);
+        my $n = $answer->[15];
+        return [$answer->[2], @$answer[16 .. 15 + $n]];
+    };
+
+    is_deeply($told->(0), [0], 'no token was ended');
+    leave(1);
+    leave(5);
+    leave(9);
+    is_deeply($told->(0), [2, 1, 5], 'whose token was ended is told');
+    is_deeply($told->(1), [2, 5], 'to who does not know it');
+    is_deeply($told->(2), [2], 'and not to who does');
+
+    fresh(1);
+    enter($_) for 1 .. 4100;
+    leave($_) for reverse 1 .. 4100;
+    is_deeply($told->(0), [4100], 'of too many nobody is told');
+    is(scalar @{ $told->(150) }, 1 + 3950, 'but of as many as there is room');
+}
+
+# Who waits and does not ask for long loses the place; who asks does not.
+sub silence {
+    my $span = 1000;
+    fresh(1);
+    redis('HSET', $Keys[0], span => $span);
+    enter($_) for 1 .. 40;
+
+    my @asking = grep { $_ % 3 == 0 } 2 .. 40;
+    my %number = map { $_ => redis('ZSCORE', $Keys[1], $_) } 2 .. 40;
+    my $end = time + 30;
+    my $turn = 0;
+
+    # some by look, some as an nginx that knows their tickets
+    until ((counts())[0] <= @asking || time > $end) {
+        look($_) for grep { $_ % 2 } @asking;
+        script('seen', join ',', map { $number{$_} }
+                                 grep { $_ % 2 == 0 } @asking);
+        admit();
+        sleep 0.02;
+    }
+
+    is_deeply([sort { $a <=> $b } @{ redis('ZRANGE', $Keys[1], 0, -1) }],
+              \@asking, 'who is silent for long loses the place, nobody else');
+    is_deeply([active()], [1], 'and who is in is no waiter');
+
+    my $serving = look(3)->[SERVING];
+    leave(1);
+    is_deeply([active()], [3], 'the next of those who ask is let in');
+    cmp_ok(look(6)->[POSITION], '<', 6, 'positions go on');
+
+    # no nginx asked for them meanwhile
+    redis('HSET', $Keys[0], window => int(now() / $span) - 5);
+    sleep 1.2 * $span / 1000;
+    my $before = (counts())[0];
+    admit();
+    is((counts())[0], $before, 'after a pause of the nginx nobody is forgotten');
+}
+
 sub lost_data {
     fresh(1);
     enter($_) for 1 .. 3;
@@ -427,7 +583,7 @@ sub random_operations {
         next if $n % 100;
 
         my @members = (join(' ', @{ redis('ZRANGE', $Keys[1], 0, -1) }),
-                       join(' ', sort @{ redis('ZRANGE', $Keys[2], 0, -1) }));
+                       join(' ', sort(active())));
         my @model = (join(' ', @line), join(' ', sort keys %active));
 
         if ("@members" ne "@model") {
@@ -448,7 +604,7 @@ sub random_operations {
     leave($_) for keys %active;
 
     while (@order < @rest) {
-        my ($user) = @{ redis('ZRANGE', $Keys[2], 0, -1) };
+        my ($user) = active();
         last if !defined $user;
         push @order, $user;
         leave($user);
@@ -461,18 +617,41 @@ sub random_operations {
 
 # --- the scripts ------------------------------------------------------------
 
-sub enter { return script('enter', $_[0]) }
-sub look  { return script('look', $_[0]) }
-sub leave { return script('leave', $_[0]) }
-sub admit { return script('admit', 0) }
+sub enter { return token(script('enter', $_[0])) }
+sub look  { return token(script('look', $_[0])) }
+
+# epoch, serving, how many tokens ended
+sub leave {
+    my $answer = script('leave', $_[0]);
+    return [@$answer[0, 1, 5]];
+}
+
+# epoch, serving, admitted, waiting, active
+sub admit {
+    my $answer = script('admit', $_[0] // 0);
+    return [@$answer[0, 1, 5, 8], $answer->[9] + $answer->[10]];
+}
 
 sub position { return look($_[0])->[POSITION] }
 
 sub script {
-    my ($name, $user) = @_;
-    return redis('EVALSHA', $Sha{$name}, scalar @Keys, @Keys, $Capacity, $Ttl,
-                 $user);
+    my ($name, @own) = @_;
+    return redis('EVALSHA', $Sha{$name}, scalar @Keys, @Keys, $Capacity,
+                 $Rate, $Ttl, $Claim // $Ttl, @own);
 }
+
+# As src/core/queue.c reads the answer.
+sub token {
+    my ($epoch, $serving, undef, undef, $pace, $status, $number, $ends)
+        = @{ $_[0] };
+    my $position = $status == WAITING ? $number - $serving : 0;
+
+    return [$epoch, $serving, $status, $position,
+            ceil($position * 1_000_000 / $pace), $ends];
+}
+
+# Who was let in, whether they have come or not.
+sub active { return map { @{ redis('ZRANGE', $_, 0, -1) } } @Keys[2, 3] }
 
 # An empty queue.
 sub fresh {
@@ -484,12 +663,13 @@ sub fresh {
 # As if the time of a token were over.
 sub end_token {
     my ($user) = @_;
-    redis('ZADD', $Keys[2], 'XX', now() - 1, $user);
+    redis('ZADD', $_, 'XX', now() - 1, $user) for @Keys[2, 3];
 }
 
 # How many wait and how many are active.
 sub counts {
-    return map { redis('ZCARD', $_) } @Keys[1, 2];
+    my ($waiting, $called, $active) = map { redis('ZCARD', $_) } @Keys[1 .. 3];
+    return ($waiting, $called + $active);
 }
 
 # Redis's clock, ms.

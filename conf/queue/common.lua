@@ -1,7 +1,7 @@
 -- What every queue script begins with: the keys, the clock, the state, and
 -- admission.  A script answers {epoch, serving, ended, now, pace, ...}: the
 -- age of the data, the last number let in, how many tokens were ended before
--- their time, the clock in ms, and how many are let in in 1000 s.
+-- their time, the clock in ms, and how many are let in in a million seconds.
 --
 -- KEYS: queue   hash: the state
 --       waiting zset: the ticket's number, by user
@@ -23,7 +23,6 @@ local NONE, WAITING, ACTIVE = 0, 1, 2
 local MOST_ADMITTED = 500
 local MOST_ENDED = 4000         -- users that the list of them keeps
 local MINUTE = 60000
-local WINDOW = 1800000          -- ms
 local BURST = 200               -- ms of the rate that may be let in at once
 
 local time = redis.call('TIME')
@@ -35,7 +34,7 @@ end
 
 local state = redis.call('HMGET', queue, 'epoch', 'last', 'serving', 'ended',
                          'minute', 'this', 'before', 'capacity', 'rate',
-                         'paused', 'credit', 'credited')
+                         'paused', 'credit', 'credited', 'span')
 local epoch, last = tonumber(state[1]), tonumber(state[2] or 0)
 local serving, ended = tonumber(state[3] or 0), tonumber(state[4] or 0)
 
@@ -43,6 +42,9 @@ local serving, ended = tonumber(state[3] or 0), tonumber(state[4] or 0)
 local capacity = tonumber(state[8] or ARGV[1])
 local rate = tonumber(state[9] or ARGV[2])
 local paused = state[10] == '1'
+
+-- ms of a window of time, in which who waits should ask once
+local WINDOW = tonumber(state[13] or 1800000)
 
 -- No epoch: the data is new, or was lost.  Numbers of another epoch mean nothing.
 if not epoch then
@@ -62,16 +64,16 @@ elseif age == 1 then
     before = tonumber(state[6] or 0)
 end
 
--- How many are let in in 1000 s: as in the last minute or, while nobody was, as
--- if the places came free evenly.
+-- How many are let in in a million seconds: as in the last minute or, while
+-- nobody was, as if the places came free evenly.
 local function pace()
     local seen_rate = (this + before * (1 - now % MINUTE / MINUTE))
-                      * 1000000 / MINUTE
+                      * 1000000000 / MINUTE
 
     if seen_rate < 1 then
-        seen_rate = capacity * 1000000 / ttl
+        seen_rate = capacity * 1000000000 / ttl
         if rate > 0 then
-            seen_rate = math.min(seen_rate, rate)
+            seen_rate = math.min(seen_rate, rate * 1000)
         end
     end
 
@@ -154,7 +156,6 @@ local function finish()
     return found
 end
 
--- The window of time in which who waits should ask once.
 local function window()
     return math.floor(now / WINDOW)
 end

@@ -18,6 +18,9 @@
 /* ms in a run of the job */
 #define NGX_HTTP_CONCERT_DRIFT        1
 
+/* s, in which as many are let in as the pace says */
+#define NGX_HTTP_CONCERT_PACE         1000000
+
 /* who asked, until it is noted in Redis */
 #define NGX_HTTP_CONCERT_MAX_SEEN     2048
 
@@ -281,7 +284,7 @@ ngx_http_concert_queue_place(const ngx_http_concert_queue_state_t *state,
     pace = ngx_max((int64_t) state->pace, 1);
 
     place->position = ngx_max((int64_t) (ticket->number - state->serving), 1);
-    place->wait = (place->position * 1000 + pace - 1) / pace;
+    place->wait = (place->position * NGX_HTTP_CONCERT_PACE + pace - 1) / pace;
 }
 
 
