@@ -284,7 +284,11 @@ ngx_http_concert_queue_place(const ngx_http_concert_queue_state_t *state,
     pace = ngx_max((int64_t) state->pace, 1);
 
     place->position = ngx_max((int64_t) (ticket->number - state->serving), 1);
-    place->wait = (place->position * NGX_HTTP_CONCERT_PACE + pace - 1) / pace;
+
+    /* rounded up, but for what the pace was rounded by */
+
+    place->wait = (place->position * NGX_HTTP_CONCERT_PACE + pace - pace / 100)
+                  / pace;
 }
 
 
