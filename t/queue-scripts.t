@@ -647,7 +647,7 @@ sub token {
     my $position = $status == WAITING ? $number - $serving : 0;
 
     return [$epoch, $serving, $status, $position,
-            ceil($position * 1_000_000 / $pace - 0.01), $ends];
+            ceil($position * 1e9 / $pace - 0.01), $ends];
 }
 
 # Who was let in, whether they have come or not.

@@ -1,7 +1,7 @@
 -- What every queue script begins with: the keys, the clock, the state, and
 -- admission.  A script answers {epoch, serving, ended, now, pace, ...}: the
 -- age of the data, the last number let in, how many tokens were ended before
--- their time, the clock in ms, and how many are let in in a million seconds.
+-- their time, the clock in ms, and how many are let in in 10^9 s.
 --
 -- KEYS: queue   hash: the state
 --       waiting zset: the ticket's number, by user
@@ -64,20 +64,20 @@ elseif age == 1 then
     before = tonumber(state[6] or 0)
 end
 
--- How many are let in in a million seconds: as in the last minute or, while
+-- How many are let in in 10^9 s: as in the last minute or, while
 -- nobody was, as if the places came free evenly.
 local function pace()
     local seen_rate = (this + before * (1 - now % MINUTE / MINUTE))
-                      * 1000000000 / MINUTE
+                      * 1e12 / MINUTE
 
     if seen_rate < 1 then
-        seen_rate = capacity * 1000000000 / ttl
+        seen_rate = capacity * 1e12 / ttl
         if rate > 0 then
-            seen_rate = math.min(seen_rate, rate * 1000)
+            seen_rate = math.min(seen_rate, rate * 1e6)
         end
     end
 
-    return math.max(1, math.floor(seen_rate))
+    return math.min(math.max(1, math.floor(seen_rate)), 1e15)
 end
 
 local function answer(...)

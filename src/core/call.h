@@ -117,7 +117,7 @@ typedef struct {
     int64_t                    serving;
     int64_t                    ended;
     int64_t                    now;        /* ms, of Redis's clock */
-    int64_t                    pace;       /* let in in 10^6 s */
+    int64_t                    pace;       /* let in in 10^9 s */
     int64_t                    status;
     int64_t                    number;
     int64_t                    ends;       /* ms, of Redis's clock */

@@ -19,7 +19,7 @@
 #define NGX_HTTP_CONCERT_DRIFT        1
 
 /* s, in which as many are let in as the pace says */
-#define NGX_HTTP_CONCERT_PACE         1000000
+#define NGX_HTTP_CONCERT_PACE         1000000000
 
 /* who asked, until it is noted in Redis */
 #define NGX_HTTP_CONCERT_MAX_SEEN     2048

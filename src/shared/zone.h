@@ -69,7 +69,7 @@ typedef struct {
     ngx_atomic_t  serving;
     ngx_atomic_t  ending;       /* ended tokens that are being forgotten */
     ngx_atomic_t  ended;        /* and that were */
-    ngx_atomic_t  pace;         /* let in in 10^6 s */
+    ngx_atomic_t  pace;         /* let in in 10^9 s */
     ngx_atomic_t  skew;         /* ms that Redis's clock is ahead */
     ngx_atomic_t  window;
     ngx_atomic_t  waiting;
