@@ -101,8 +101,10 @@ static ngx_int_t ngx_http_concert_pg_wait(PGconn *conn, short events,
 static ngx_int_t ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_read_setup(
     ngx_http_concert_pg_batch_t *batch);
-static ngx_int_t ngx_http_concert_pg_check_schema(
-    ngx_http_concert_lane_t *lane, PGresult *res);
+static ngx_int_t ngx_http_concert_pg_check_schema(PGconn *conn,
+    PGresult *res);
+static ngx_int_t ngx_http_concert_pg_check_grants(PGconn *conn,
+    PGresult *res);
 static void ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_send(ngx_http_concert_pg_batch_t *batch,
     ngx_http_concert_unit_t *unit);
@@ -442,7 +444,8 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
                 "set enable_seqscan = off;"
                 "set enable_hashjoin = off;"
                 "set enable_mergejoin = off;"
-                "select * from concert.%s()%Z",
+                "select version, denied "
+                "from concert.%s(), concert.denied() as denied%Z",
                 pcf->timeout - pcf->timeout / 4,
                 pcf->writes ? "warm" : "ready");
 
@@ -492,7 +495,7 @@ ngx_http_concert_pg_read_setup(ngx_http_concert_pg_batch_t *batch)
         }
 
         if (PQresultStatus(res) != PGRES_COMMAND_OK) {
-            rc = ngx_http_concert_pg_check_schema(batch->lane, res);
+            rc = ngx_http_concert_pg_check_schema(conn, res);
         }
 
         PQclear(res);
@@ -501,9 +504,9 @@ ngx_http_concert_pg_read_setup(ngx_http_concert_pg_batch_t *batch)
 
 
 static ngx_int_t
-ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
+ngx_http_concert_pg_check_schema(PGconn *conn, PGresult *res)
 {
-    const char  *version;
+    const char  *version, *state;
 
     version = "none";
 
@@ -513,8 +516,16 @@ ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
         if (ngx_atoi((u_char *) version, ngx_strlen(version))
             == NGX_HTTP_CONCERT_SCHEMA_VERSION)
         {
-            return NGX_OK;
+            return ngx_http_concert_pg_check_grants(conn, res);
         }
+    }
+
+    state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+    /* insufficient_privilege */
+
+    if (state && ngx_strcmp(state, "42501") == 0) {
+        return ngx_http_concert_pg_check_grants(conn, res);
     }
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
@@ -522,6 +533,35 @@ ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
                   "module needs %d: apply conf/schema with "
                   "conf/stack/migrate \"<conninfo>\" %*s",
                   version, NGX_HTTP_CONCERT_SCHEMA_VERSION,
+                  ngx_http_concert_pg_line(PQresultErrorMessage(res)),
+                  PQresultErrorMessage(res));
+
+    return NGX_ERROR;
+}
+
+
+/* the second column names an operation that our role may not run */
+
+static ngx_int_t
+ngx_http_concert_pg_check_grants(PGconn *conn, PGresult *res)
+{
+    const char  *denied;
+
+    denied = "all operations";
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK) {
+        if (PQgetisnull(res, 0, 1)) {
+            return NGX_OK;
+        }
+
+        denied = PQgetvalue(res, 0, 1);
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "concert: role \"%s\" may not run %s: grant it the "
+                  "operations with conf/stack/migrate "
+                  "\"<conninfo of the schema's owner>\" %s %*s",
+                  PQuser(conn), denied, PQuser(conn),
                   ngx_http_concert_pg_line(PQresultErrorMessage(res)),
                   PQresultErrorMessage(res));
 
