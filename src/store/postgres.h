@@ -29,8 +29,12 @@ typedef struct {
 extern const ngx_http_concert_store_t  ngx_http_concert_postgres;
 
 
-/* start: what is wrong with a conninfo string, in the pool's memory, or NULL */
-char *ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool);
+/*
+ * start: what is wrong with a conninfo string, in the pool's memory, or NULL,
+ * and then whether it has a password
+ */
+char *ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool,
+    ngx_uint_t *secret);
 
 
 #endif /* NGX_HTTP_CONCERT_POSTGRES_H_INCLUDED */
