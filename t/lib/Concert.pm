@@ -841,6 +841,30 @@ sub metric {
     return $text =~ /^\Q$name\E (\S+)$/m ? $1 : -1;
 }
 
+# That nobody's work is under way any more.
+sub settled {
+    my ($self) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    return Concert::eventually {
+        my $busy = 0;
+        $busy += $self->metric("concert_lanes_busy{group=\"$_\"}")
+                 + $self->metric("concert_lane_waiting_calls{group=\"$_\"}")
+            for qw( read write redis );
+        $busy == 0;
+    } 'nothing is left in the lanes';
+}
+
+# How many descriptors the workers have open.
+sub descriptors {
+    my ($self) = @_;
+    my $pid = $self->{pid};
+
+    open my $in, '<', "/proc/$pid/task/$pid/children" or return 0;
+    return scalar map { glob "/proc/$_/fd/*" } split ' ', <$in>;
+}
+
 # Somebody who sends requests; the userId header is theirs.
 sub client {
     my ($self, $id, %headers) = @_;
