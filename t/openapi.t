@@ -1025,4 +1025,3 @@ sub nothing_left_out {
                   "$name: every outcome and header was provoked");
     }
 }
-
