@@ -208,9 +208,11 @@ bench: build ## single routes against the limits of their servers
 
 clean: ## remove what was built and the tests' stack (k6 is kept)
 	@VAR=build/test-var $(STACK) remove
+	@VAR=build/test-faults-var $(STACK) remove
 	@find build -mindepth 1 -maxdepth 1 ! -name bin -exec rm -rf {} + 2>/dev/null || :
 
 distclean: ## remove everything, the stack in VAR too
 	@$(STACK) remove
 	@VAR=build/test-var $(STACK) remove
+	@VAR=build/test-faults-var $(STACK) remove
 	@rm -rf build

@@ -74,6 +74,8 @@ static char *ngx_http_concert_add_zone(ngx_conf_t *cf,
     ngx_http_concert_main_conf_t *cmcf, ngx_str_t *name, size_t size);
 static char *ngx_http_concert_postgres_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_postgres_conninfo(ngx_conf_t *cf,
+    ngx_str_t *conninfo);
 static char *ngx_http_concert_postgres_confs(ngx_conf_t *cf,
     ngx_str_t *conninfo, ngx_http_concert_group_t *read,
     ngx_http_concert_group_t *write);
@@ -603,7 +605,6 @@ ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_concert_main_conf_t *cmcf = conf;
 
-    char                      *wrong;
     ngx_str_t                 *value;
     ngx_uint_t                 i;
     ngx_http_concert_group_t  *read, *write;
@@ -625,17 +626,18 @@ ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
-    wrong = ngx_http_concert_postgres_check((char *) value[1].data, cf->pool);
-
-    if (wrong) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid connection string \"%V\": %s: write it as "
-                           "\"host=/run/postgresql dbname=concert\"",
-                           &value[1], wrong);
+    if (ngx_http_concert_postgres_conninfo(cf, &value[1]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
     for (i = 2; i < cf->args->nelts; i++) {
+        if (ngx_strstr(value[i].data, "pass")) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the connection string ends at the first "
+                               "space: put all of it into quotes");
+            return NGX_CONF_ERROR;
+        }
+
         if (ngx_http_concert_number(cf, &value[i], numbers) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
@@ -647,31 +649,57 @@ ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* both groups have the same connection string, with settings of ours */
+/* a password is never told: not the string, nor what libpq says of its parts */
+
+static ngx_int_t
+ngx_http_concert_postgres_conninfo(ngx_conf_t *cf, ngx_str_t *conninfo)
+{
+    char        *wrong;
+    ngx_uint_t   secret;
+
+    wrong = ngx_http_concert_postgres_check((char *) conninfo->data, cf->pool,
+                                            &secret);
+
+    if (wrong) {
+        if (ngx_strstr(conninfo->data, "pass")
+            || ngx_strstr(conninfo->data, "://"))
+        {
+            wrong = "it may have a password, so it is not told where";
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid connection string: %s: write it as "
+                           "\"host=/run/postgresql dbname=concert\"", wrong);
+        return NGX_ERROR;
+    }
+
+    if (secret) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the connection string has a password, which "
+                           "whoever can read the configuration sees: write "
+                           "passfile=/path/of/a/file in its place");
+    }
+
+    return NGX_OK;
+}
+
+
+/* both groups have the same connection string */
 
 static char *
 ngx_http_concert_postgres_confs(ngx_conf_t *cf, ngx_str_t *conninfo,
     ngx_http_concert_group_t *read, ngx_http_concert_group_t *write)
 {
-    u_char                            *p;
     ngx_http_concert_postgres_conf_t  *pcf;
 
-    static const char  settings[] =
-        " gssencmode=disable fallback_application_name=concert";
-
     pcf = ngx_pcalloc(cf->pool, 2 * sizeof(ngx_http_concert_postgres_conf_t));
-    p = ngx_pnalloc(cf->pool, conninfo->len + sizeof(settings));
-
-    if (pcf == NULL || p == NULL) {
+    if (pcf == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    pcf[0].conninfo = (char *) p;
-    pcf[1].conninfo = (char *) p;
+    pcf[0].conninfo = (char *) conninfo->data;
+    pcf[1].conninfo = (char *) conninfo->data;
     pcf[1].writes = 1;
-
-    p = ngx_cpymem(p, conninfo->data, conninfo->len);
-    ngx_memcpy(p, settings, sizeof(settings));
 
     read->conf = &pcf[0];
     write->conf = &pcf[1];

@@ -10,6 +10,7 @@ import { duration, ownShare, randomIntBetween, vus } from './lib.js';
 const BASE_URL = __ENV.BASE_URL;
 const VUS = vus(40);
 const SEATS = Number(__ENV.SEATS || 50000);
+const SCHEDULES = 9;            // of the demo, three of a concert
 
 export const options = {
     scenarios: {
@@ -20,24 +21,37 @@ export const options = {
 
 http.setResponseCallback(null);
 
-// In won: what a 200 said, and what nobody can know (504, or no answer).
-const told = { charge: new Counter('told_charged'),
-               payment: new Counter('told_paid') };
-const unsure = { charge: new Counter('unsure_charged'),
-                 payment: new Counter('unsure_paid') };
+// What a 200 said, and what nobody can know (504, or no answer): won, or how
+// many. Who cannot even connect knows that nothing was done.
+const CONNECTION_REFUSED = 1212;
+const told = {}, unsure = {};
+
+['charge', 'payment', 'reservation', 'cancel'].forEach((name) => {
+    told[name] = new Counter(`told_${name}`);
+    unsure[name] = new Counter(`unsure_${name}`);
+});
 
 function ask(method, path, name, userId, body) {
-    const res = http.request(method, BASE_URL + path, JSON.stringify(body), {
-        headers: { userId: String(userId),
-                   'Content-Type': 'application/json' },
-        tags: { name: name }, timeout: '10s'
-    });
+    const headers = { userId: String(userId) };
+
+    if (body) {
+        headers['Content-Type'] = 'application/json';
+    }
+
+    const res = http.request(method, BASE_URL + path,
+                             body ? JSON.stringify(body) : null,
+                             { headers: headers, tags: { name: name },
+                               timeout: '10s' });
 
     if (told[name]) {
-        if (res.status === 200) {
-            told[name].add(body.amount);
-        } else if (res.status === 504 || res.status === 0) {
-            unsure[name].add(body.amount);
+        const amount = body && body.amount ? body.amount : 1;
+
+        if (res.status === 200 || res.status === 204) {
+            told[name].add(amount);
+        } else if (res.status === 504
+                   || res.status === 0
+                      && res.error_code !== CONNECTION_REFUSED) {
+            unsure[name].add(amount);
         }
     }
 
@@ -50,18 +64,32 @@ export default function () {
     const share = ownShare(1, 10000, VUS);
     const userId = randomIntBetween(share[0], share[1]);
 
-    ask('POST', '/api/token', 'token', userId, { userId: userId });
+    if (!ask('POST', '/api/token', 'token', userId, { userId: userId })) {
+        return;
+    }
+
     ask('PUT', '/api/balance/charge', 'charge', userId,
         { userId: userId, amount: 600 });
 
+    const schedule = randomIntBetween(1, SCHEDULES);
     const reservation = ask('POST', '/api/reservations/seats', 'reservation',
                             userId,
-                            { userId: userId, concertId: 1, scheduleId: 1,
+                            { userId: userId, scheduleId: schedule,
+                              concertId: Math.ceil(schedule / 3),
                               seatIdList: [randomIntBetween(1, SEATS)] });
 
-    if (reservation) {
+    // seats must last as long as this does
+    if (reservation && Math.random() < 0.5) {
         ask('POST', '/api/reservations/payments', 'payment', userId,
             { userId: userId, reservationId: reservation.reservationId,
               amount: reservation.totalPrice });
+        return;
     }
+
+    if (reservation) {
+        ask('DELETE', `/api/reservations/${reservation.reservationId}`,
+            'cancel', userId);
+    }
+
+    ask('DELETE', `/api/token/${userId}`, 'leave', userId);
 }

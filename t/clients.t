@@ -31,25 +31,6 @@ sub sent {
     return $Nginx->begin($bytes);
 }
 
-# Nobody's work is under way any more.
-sub settled {
-    eventually {
-        my $busy = 0;
-        $busy += $Nginx->metric("concert_lanes_busy{group=\"$_\"}")
-                 + $Nginx->metric("concert_lane_waiting_calls{group=\"$_\"}")
-            for qw( read write redis );
-        $busy == 0;
-    } 'nothing is left in the lanes';
-}
-
-# How many descriptors the workers have open.
-sub descriptors {
-    my $pid = $Nginx->{pid};
-
-    open my $in, '<', "/proc/$pid/task/$pid/children" or return 0;
-    return scalar map { glob "/proc/$_/fd/*" } split ' ', <$in>;
-}
-
 # The requests of the flow for a user with money and a token, and how often each
 # was done.
 sub cases {
@@ -73,8 +54,8 @@ sub cases {
 }
 
 # all lanes have connected
-settled();
-my $Descriptors = descriptors();
+$Nginx->settled;
+my $Descriptors = $Nginx->descriptors;
 cmp_ok $Descriptors, '>', 10, 'the descriptors of the workers are seen';
 
 # Leaving while the request is sent: it is done only if it was all there.
@@ -89,7 +70,7 @@ for my $number (0 .. 2) {
     }
 
     $_ % 2 ? slam($open[$_]) : close $open[$_] for 0 .. $#open;
-    settled();
+    $Nginx->settled;
 
     is_deeply [ grep { $_ > 0 } split /\|/, sql('select ' . join ', ',
                                                 @queries) ], [],
@@ -111,7 +92,7 @@ for my $way ([closes => sub { close $_[0] }], [resets => \&slam]) {
         }
     }
 
-    settled();
+    $Nginx->settled;
 
     for my $name (sort keys %done) {
         my @times = split /\|/, sql('select ' . join ', ', @{ $done{$name} });
@@ -177,7 +158,7 @@ for my $case (cases()) {
     is scalar(() = $text =~ /"seatId"/g), 8 * 500, 'gets it all';
 
     slam($_) for @open;
-    settled();
+    $Nginx->settled;
 }
 
 # Many requests in one go, on one connection.
@@ -197,7 +178,7 @@ for my $case (cases()) {
 
     # and one who does so and leaves
     slam(sent($bytes x 50));
-    settled();
+    $Nginx->settled;
     my $balance = $client->balance;
     cmp_ok $balance, '>=', 50, 'who sends 50 and leaves';
     cmp_ok $balance, '<=', 100, 'has none done twice';
@@ -211,12 +192,12 @@ for my $case (cases()) {
     slam($_) for @open;
 }
 
-settled();
+$Nginx->settled;
 
 is sql('select sum(broken) from concert.violations()'), 0,
    'no rule is broken';
 
-eventually { descriptors() <= $Descriptors } 'no connection is left';
+eventually { $Nginx->descriptors <= $Descriptors } 'no connection is left';
 
 $Nginx->stop;
 

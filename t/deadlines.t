@@ -147,6 +147,7 @@ SKIP: {
     ok $refused[0]->header('Retry-After'),
        'a refusal for want of room says when to try again';
     is $ann->balance, scalar @done, 'what was refused was not done';
+    is $ann->charge(1)->status, 200, 'once there is room calls are taken again';
 
     $nginx->stop;
 }
@@ -205,6 +206,10 @@ SKIP: {
     is +(Concert::Answer->new($socket))->status, 200,
        'what was sent is answered though the configuration was read anew';
     is $ann->balance, 100, 'what was sent before is done once';
+    is_deeply [ grep { $_ < 0 || $_ > 2 }
+                map { $nginx->metric('concert_lanes_busy{group="write"}') }
+                    1 .. 20 ], [],
+              'what old and new workers say of their lanes fits';
 
     $nginx->stop;
 }

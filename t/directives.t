@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 148;
+plan tests => 154;
 
 run_tests();
 
@@ -190,7 +190,7 @@ qr/\[emerg\].*"concert" directive is not allowed here/
 concert_postgres "host=/nowhere dbnam=concert";
 --- must_die
 --- error_log eval
-qr/\[emerg\].*invalid connection string "host=\/nowhere dbnam=concert":.*write it as "host=/
+qr/\[emerg\].*invalid connection string: .*"dbnam": write it as "host=/
 
 
 
@@ -687,3 +687,30 @@ concert_redis $TEST_NGINX_CONCERT_REDIS password_file=/dev/null;
 --- must_die
 --- error_log eval
 qr/\[emerg\].*the password file "\/dev\/null" has no password: write one of 1/
+
+
+
+=== TEST 72: what is wrong with a connection string is not told with a password
+--- http_config
+concert_postgres "host=/nowhere password=hidden words";
+--- must_die
+--- error_log eval
+qr/\[emerg\] \S+ invalid connection string: it may have a password, so it is not told where: write it as "host=\/run\/postgresql dbname=concert" in \S+\s/
+
+
+
+=== TEST 73: what is wrong with a URI is not told with a password
+--- http_config
+concert_postgres "postgresql://concert:hidden@localhost:port/%zz";
+--- must_die
+--- error_log eval
+qr/\[emerg\] \S+ invalid connection string: it may have a password, so it is not told where: write it as "host=\/run\/postgresql dbname=concert" in \S+\s/
+
+
+
+=== TEST 74: a password that quotes are missing around is not told
+--- http_config
+concert_postgres host=/nowhere password=hidden;
+--- must_die
+--- error_log eval
+qr/\[emerg\] \S+ the connection string ends at the first space: put all of it into quotes in \S+\s/

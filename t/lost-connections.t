@@ -4,21 +4,18 @@
 use strict;
 use warnings;
 
-use File::Temp ();
 use Test::More;
 
 use Concert;
-use Cut;
+use Proxy;
 
 my ($pg) = $ENV{TEST_NGINX_CONCERT_PG} =~ m{\bhost=(/\S+)};
 
 plan skip_all => 'PostgreSQL is not reached by a socket' if !$pg;
 
 my $Never = 1_000_000;
-my $Directory = File::Temp->newdir;
-chmod 0755, $Directory;
-
-my $Proxy = Cut->new($Directory, "$pg/.s.PGSQL.5432");
+my $Proxy = Proxy->new("$pg/.s.PGSQL.5432");
+my $Directory = $Proxy->directory;
 my $Nginx = nginx(http => "concert_postgres \"$ENV{TEST_NGINX_CONCERT_PG} "
                           . "host=$Directory\" read=1 write=1;");
 

@@ -16,6 +16,7 @@ use Time::HiRes qw( sleep );
 
 use Concert;
 use OpenAPI;
+use Proxy;
 
 use constant MAX => 9007199254740991;
 
@@ -844,16 +845,17 @@ sub nginx_behind_proxies {
     my ($redis) = $ENV{TEST_NGINX_CONCERT_REDIS} =~ /^unix:(.+)/;
     my $socket = '.s.PGSQL.' . ($port // 5432);
 
-    my %proxy = (postgres => Proxy->new("$host/$socket", $socket),
-                 redis => Proxy->new($redis, 'redis.sock'));
+    my %proxy = (postgres => Proxy->new("$host/$socket"),
+                 redis => Proxy->new($redis));
 
     my $postgres = "$ENV{TEST_NGINX_CONCERT_PG} host="
                    . $proxy{postgres}->directory;
+    my $path = $proxy{redis}->path;
     my %more = (postgres => '', redis => '', %parameters);
 
     my $nginx = nginx(http => <<"END");
         concert_postgres "$postgres" $more{postgres};
-        concert_redis unix:$proxy{redis}{path} $more{redis};
+        concert_redis unix:$path $more{redis};
         $http
 END
 
@@ -1021,104 +1023,5 @@ sub nothing_left_out {
 
         is_deeply([@unseen, @headers], [],
                   "$name: every outcome and header was provoked");
-    }
-}
-
-
-# Stands before a server's socket: passes on what it gets, until it is frozen
-# or closed.
-package Proxy;
-
-use File::Temp        ();
-use IO::Select        ();
-use IO::Socket::UNIX  ();
-use POSIX             ();
-
-my %Running;
-
-sub new {
-    my ($class, $server, $name) = @_;
-
-    my $directory = File::Temp->newdir('concert-XXXXXX', TMPDIR => 1);
-    my $self = bless { server => $server, dir => $directory,
-                       path => "$directory/$name" }, $class;
-
-    return $self->open;
-}
-
-sub directory { return "$_[0]{dir}" }
-
-sub open {
-    my ($self) = @_;
-
-    my $listen = IO::Socket::UNIX->new(Local => $self->{path}, Listen => 128)
-        or die "$self->{path}: $!";
-
-    $self->{pid} = fork // die "fork: $!";
-
-    if ($self->{pid} == 0) {
-        pass_on($listen, $self->{server});
-        POSIX::_exit(0);
-    }
-
-    $Running{$self->{pid}} = 1;
-    return $self;
-}
-
-sub close {
-    my ($self) = @_;
-    my $pid = delete $self->{pid} // return;
-
-    unlink $self->{path};
-    kill KILL => $pid;
-    waitpid $pid, 0;
-    delete $Running{$pid};
-}
-
-sub freeze {
-    my ($self) = @_;
-    kill STOP => $self->{pid};
-    waitpid $self->{pid}, POSIX::WUNTRACED();
-}
-
-sub thaw { kill CONT => $_[0]{pid} }
-
-sub pass_on {
-    my ($listen, $server) = @_;
-    my $select = IO::Select->new($listen);
-    my %other;
-
-    while (1) {
-        for my $socket ($select->can_read) {
-            if ($socket == $listen) {
-                my $client = $listen->accept // next;
-                my $upstream = IO::Socket::UNIX->new(Peer => $server) // next;
-
-                $other{$client} = $upstream;
-                $other{$upstream} = $client;
-                $select->add($client, $upstream);
-                next;
-            }
-
-            my $to = $other{$socket} // next;
-
-            if (sysread $socket, my $bytes, 65536) {
-                local $SIG{PIPE} = 'IGNORE';
-                next if defined syswrite $to, $bytes;
-            }
-
-            $select->remove($socket, $to);
-            delete @other{$socket, $to};
-            CORE::close($_) for $socket, $to;
-        }
-    }
-}
-
-END {
-    local $?;
-
-    for my $pid (keys %Running) {
-        kill KILL => $pid;
-        waitpid $pid, 0;
     }
 }

@@ -200,13 +200,17 @@ sub cut_redis {
 {
     my $database = "concert_test_$$";
     my $other = "$ENV{TEST_NGINX_CONCERT_PG} dbname=$database";
+    my $owner = "$ENV{TEST_NGINX_CONCERT_PG_OWNER} dbname=$database";
+    my ($role) = $other =~ /\buser=(\S+)/;
 
     sql("create database $database");
 
     my @schema = sort glob "$ENV{TEST_NGINX_CONCERT_CONF}/schema/*.sql";
 
-    system('psql', '-Xq', '-d', $other, (map { ('-f', $_) } @schema),
-           '-c', 'insert into concert.schema_version values (999)') == 0
+    system('psql', '-Xq', '-o', '/dev/null', '-d', $owner,
+           (map { ('-f', $_) } @schema),
+           '-c', 'insert into concert.schema_version values (999)',
+           '-c', "select concert.grant_service('$role')") == 0
         or die 'psql';
 
     my $nginx = nginx(http => qq{concert_postgres "$other";});

@@ -245,10 +245,12 @@ create trigger reservations_have_their_seats
     for each statement execute function concert.check_reservations();
 
 -- At commit, a seat has left a hold that runs, or a sale, or has less time in
--- it, only because that reservation is over.
+-- it, only because that reservation is over.  A function at commit has the
+-- session's rights, no longer those of the operation: it needs its own.
 
 create function concert.check_seat_left() returns trigger
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select
                from concert.reservations r

@@ -15,6 +15,8 @@
 -- The module's connections plan a statement once (store/postgres.c), perhaps
 -- while the tables are empty, so each must be written so that only keys can lead
 -- to its rows: "lateral ... limit 1" and "= any" leave no other plan.
+--
+-- "security definer" marks the operations that 004_service.sql grants.
 
 create function concert.epoch_ms(p_time timestamptz) returns bigint
 language sql stable parallel safe as $$
@@ -25,7 +27,8 @@ $$;
 -- Reads.
 
 create function concert.ready() returns table (version integer)
-language sql stable as $$
+language sql stable
+security definer set search_path = pg_catalog, pg_temp as $$
     select max(v.version)
     from concert.schema_version v
 $$;
@@ -58,10 +61,11 @@ create function concert.schedules_page(p_concert bigint, p_after bigint,
                                        p_size integer)
 returns table (schedule_id bigint, starts_ms bigint, total_seats integer)
 language sql stable as $$
-    select s.schedule_id, concert.epoch_ms(s.starts_at), s.total_seats
+    select s.schedule_id, floor(extract(epoch from s.starts_at) * 1000)::bigint,
+           s.total_seats
     from concert.concerts c
     left join lateral (
-        select *
+        select i.schedule_id, i.starts_at, i.total_seats
         from concert.schedules i
         where i.concert_id = c.concert_id
           and i.schedule_id > p_after
@@ -124,7 +128,11 @@ create function concert.reservations_page(p_user bigint, p_before bigint,
 returns table (reservation_id bigint, concert_id bigint, title text,
                schedule_id bigint, seats text, total_price bigint,
                status text, expires_ms bigint)
-language sql stable as $$
+language plpgsql stable
+security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
     select r.reservation_id, s.concert_id, c.title, r.schedule_id,
            array_to_string(r.seat_ids, ','), r.total_price,
            concert.reservation_status(r.status, r.hold_until),
@@ -139,14 +147,19 @@ language sql stable as $$
     ) r
     join concert.schedules s on s.schedule_id = r.schedule_id
     join concert.concerts c on c.concert_id = s.concert_id
-    order by r.reservation_id desc
+    order by r.reservation_id desc;
+end
 $$;
 
 create function concert.reservation(p_user bigint, p_reservation bigint)
 returns table (reservation_id bigint, concert_id bigint, title text,
                schedule_id bigint, seats text, total_price bigint,
                status text, expires_ms bigint)
-language sql stable as $$
+language plpgsql stable
+security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
     select r.reservation_id, s.concert_id, c.title, r.schedule_id,
            array_to_string(r.seat_ids, ','), r.total_price,
            concert.reservation_status(r.status, r.hold_until),
@@ -155,18 +168,24 @@ language sql stable as $$
     join concert.schedules s on s.schedule_id = r.schedule_id
     join concert.concerts c on c.concert_id = s.concert_id
     where r.reservation_id = p_reservation
-      and r.user_id = p_user
+      and r.user_id = p_user;
+end
 $$;
 
 create function concert.payment(p_user bigint, p_payment bigint)
 returns table (payment_id bigint, reservation_id bigint, amount bigint,
                status text, paid_ms bigint)
-language sql stable as $$
+language plpgsql stable
+security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
     select p.payment_id, p.reservation_id, p.amount, p.status,
            concert.epoch_ms(p.created_at)
     from concert.payments p
     where p.payment_id = p_payment
-      and p.user_id = p_user
+      and p.user_id = p_user;
+end
 $$;
 
 
@@ -175,7 +194,8 @@ $$;
 create function concert.charge(p_operations uuid[], p_users bigint[],
                                p_amounts bigint[])
 returns table (request bigint, outcome text, balance bigint)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_left  bigint[] := array(select generate_subscripts(p_operations, 1));
@@ -247,7 +267,8 @@ create function concert.reserve(p_operations uuid[], p_users bigint[],
 returns table (request bigint, outcome text, reservation_id bigint,
                title text, seats text, total_price bigint, status text,
                expires_ms bigint)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_now    timestamptz;
@@ -447,7 +468,8 @@ create function concert.pay(p_operations uuid[], p_users bigint[],
                             p_reservations bigint[], p_amounts bigint[])
 returns table (request bigint, outcome text, payment_id bigint,
                amount bigint, paid_ms bigint)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_now   timestamptz;
@@ -565,7 +587,8 @@ $$;
 -- the first who asks does not wait for tables and plans to be loaded.
 
 create function concert.warm() returns table (version integer)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
     perform concert.charge(array[gen_random_uuid()], array[0], array[0]);
@@ -584,7 +607,8 @@ $$;
 
 create function concert.cancel(p_users bigint[], p_reservations bigint[])
 returns table (request bigint, outcome text)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_now   timestamptz;
@@ -643,7 +667,8 @@ $$;
 -- once.  Locks the seats, the reservations.
 
 create function concert.expire(p_limit integer) returns table (expired bigint)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_ids  bigint[];

@@ -106,7 +106,8 @@ create function concert.charge_once(p_operations uuid[], p_users bigint[],
                                     p_amounts bigint[], p_keys text[],
                                     p_digests text[])
 returns table (request bigint, outcome text, balance bigint, replayed boolean)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_claims  concert.key_claim[] :=
@@ -150,7 +151,8 @@ create function concert.reserve_once(p_operations uuid[], p_users bigint[],
 returns table (request bigint, outcome text, reservation_id bigint,
                title text, seats text, total_price bigint, status text,
                expires_ms bigint, replayed boolean)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_claims  concert.key_claim[] :=
@@ -203,7 +205,8 @@ create function concert.pay_once(p_operations uuid[], p_users bigint[],
                                  p_keys text[], p_digests text[])
 returns table (request bigint, outcome text, payment_id bigint, amount bigint,
                paid_ms bigint, replayed boolean)
-language plpgsql as $$
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_claims  concert.key_claim[] :=
@@ -249,7 +252,8 @@ $$;
 -- Forgets keys that are older than 24 hours, at most p_limit; returns how many.
 
 create function concert.purge_keys(p_limit integer) returns table (purged bigint)
-language sql as $$
+language sql
+security definer set search_path = pg_catalog, pg_temp as $$
     with old as (
         select user_id, route, key
         from concert.idempotency_keys

@@ -314,12 +314,13 @@ ngx_http_concert_group_down(ngx_http_concert_group_t *group, ngx_flag_t down)
     ngx_queue_t               refused;
     ngx_http_concert_call_t  *call;
 
+    group->stats->down = down;
+
     if (group->down == (unsigned) down) {
         return;
     }
 
     group->down = down;
-    group->stats->down = down;
 
     if (!down) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
@@ -431,7 +432,7 @@ ngx_http_concert_lane_post(ngx_http_concert_lane_t *lane)
     lane->away = 0;
     lane->started = ngx_current_msec;
 
-    (void) ngx_atomic_fetch_add(&lane->group->stats->busy, 1);
+    lane->group->stats->busy = lane->group->nbusy;
 
     if (ngx_thread_task_post(lane->group->pool, lane->task) == NGX_OK) {
 
@@ -518,6 +519,7 @@ ngx_http_concert_lane_done(ngx_event_t *ev)
     lane->busy = 0;
     lane->ncalls = 0;
     group->nbusy--;
+    group->stats->busy = group->nbusy;
 
     ngx_http_concert_group_down(group, lane->away);
 
@@ -544,8 +546,6 @@ ngx_http_concert_lane_count(ngx_http_concert_lane_t *lane)
     ngx_http_concert_lane_stats_t  *stats;
 
     stats = lane->group->stats;
-
-    (void) ngx_atomic_fetch_add(&stats->busy, -1);
 
     if (lane->ncalls == 0) {
         return;

@@ -31,6 +31,11 @@ typedef struct {
 } ngx_http_concert_latency_t;
 
 
+/*
+ * What is now is set, not added to: after a reload the old worker and the new
+ * one write to the same slot.
+ */
+
 typedef struct {
     ngx_atomic_t  waiting;      /* calls now */
     ngx_atomic_t  busy;         /* lanes now */

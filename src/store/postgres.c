@@ -24,6 +24,7 @@
 
 #define NGX_HTTP_CONCERT_PG_MAX_STATEMENTS  32
 #define NGX_HTTP_CONCERT_PG_MAX_SQL         512
+#define NGX_HTTP_CONCERT_PG_MAX_MESSAGE     1024
 
 /* at least so much time is given to a connection attempt, ms */
 #define NGX_HTTP_CONCERT_PG_MIN_CONNECT     100
@@ -94,6 +95,7 @@ static ngx_uint_t ngx_http_concert_pg_left(
     ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_connect(
     ngx_http_concert_pg_batch_t *batch);
+static void ngx_http_concert_pg_refused(PGconn *conn, ngx_uint_t late);
 static ngx_int_t ngx_http_concert_pg_poll_connect(PGconn *conn,
     ngx_msec_t deadline);
 static ngx_int_t ngx_http_concert_pg_wait(PGconn *conn, short events,
@@ -101,8 +103,10 @@ static ngx_int_t ngx_http_concert_pg_wait(PGconn *conn, short events,
 static ngx_int_t ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_read_setup(
     ngx_http_concert_pg_batch_t *batch);
-static ngx_int_t ngx_http_concert_pg_check_schema(
-    ngx_http_concert_lane_t *lane, PGresult *res);
+static ngx_int_t ngx_http_concert_pg_check_schema(PGconn *conn,
+    PGresult *res);
+static ngx_int_t ngx_http_concert_pg_check_grants(PGconn *conn,
+    PGresult *res);
 static void ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_send(ngx_http_concert_pg_batch_t *batch,
     ngx_http_concert_unit_t *unit);
@@ -147,16 +151,25 @@ const ngx_http_concert_store_t  ngx_http_concert_postgres = {
 
 
 char *
-ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool)
+ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool,
+    ngx_uint_t *secret)
 {
     char              *error, *copy;
     size_t             len;
-    PQconninfoOption  *options;
+    PQconninfoOption  *options, *option;
 
     error = NULL;
+    *secret = 0;
     options = PQconninfoParse(conninfo, &error);
 
     if (options) {
+
+        /* libpq's mark of what is not to be shown */
+
+        for (option = options; option->keyword; option++) {
+            *secret |= (option->val && option->dispchar[0] == '*');
+        }
+
         PQconninfoFree(options);
         return NULL;
     }
@@ -309,8 +322,16 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
     ngx_http_concert_lane_t           *lane;
     ngx_http_concert_postgres_conf_t  *pcf;
 
+    static const char *const  keywords[] = {
+        "dbname", "gssencmode", "fallback_application_name", NULL
+    };
+    const char               *values[] = {
+        NULL, "disable", "concert", NULL
+    };
+
     lane = batch->lane;
     pcf = lane->group->conf;
+    values[0] = pcf->conninfo;
 
     deadline = ngx_http_concert_now() + NGX_HTTP_CONCERT_PG_MIN_CONNECT;
 
@@ -318,16 +339,12 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
         deadline = lane->deadline;
     }
 
-    conn = PQconnectStart(pcf->conninfo);
+    conn = PQconnectStartParams(keywords, values, 1);
 
     rc = conn ? ngx_http_concert_pg_poll_connect(conn, deadline) : NGX_ERROR;
 
     if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: cannot connect to PostgreSQL: %s%*s",
-                      rc == NGX_DECLINED ? "no answer in time: " : "",
-                      ngx_http_concert_pg_line(PQerrorMessage(conn)),
-                      PQerrorMessage(conn));
+        ngx_http_concert_pg_refused(conn, rc == NGX_DECLINED);
         PQfinish(conn);
         return NGX_ERROR;
     }
@@ -341,6 +358,39 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * libpq tells of each address that it tried, and what to do, in lines of their
+ * own, but not that it could not read a password file.
+ */
+
+static void
+ngx_http_concert_pg_refused(PGconn *conn, ngx_uint_t late)
+{
+    u_char      *p, *last, text[NGX_HTTP_CONCERT_PG_MAX_MESSAGE];
+    const char  *message;
+
+    p = text;
+    last = text + sizeof(text) - sizeof("; ");
+
+    for (message = PQerrorMessage(conn); *message && p < last; message++) {
+        if (*message == LF && message[1]) {
+            p = ngx_cpymem(p, "; ", 2);
+
+        } else if (*message != LF && *message != '\t') {
+            *p++ = *message;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "concert: cannot connect to PostgreSQL: %s%*s%s",
+                  late ? "no answer in time: " : "", (size_t) (p - text), text,
+                  PQconnectionNeedsPassword(conn)
+                  ? ": write passfile=, the path of a file that has this "
+                    "server's password, belongs to the user that nginx's "
+                    "workers run as, and has mode 0600" : "");
 }
 
 
@@ -442,7 +492,8 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
                 "set enable_seqscan = off;"
                 "set enable_hashjoin = off;"
                 "set enable_mergejoin = off;"
-                "select * from concert.%s()%Z",
+                "select version, denied "
+                "from concert.%s(), concert.denied() as denied%Z",
                 pcf->timeout - pcf->timeout / 4,
                 pcf->writes ? "warm" : "ready");
 
@@ -492,7 +543,7 @@ ngx_http_concert_pg_read_setup(ngx_http_concert_pg_batch_t *batch)
         }
 
         if (PQresultStatus(res) != PGRES_COMMAND_OK) {
-            rc = ngx_http_concert_pg_check_schema(batch->lane, res);
+            rc = ngx_http_concert_pg_check_schema(conn, res);
         }
 
         PQclear(res);
@@ -501,11 +552,12 @@ ngx_http_concert_pg_read_setup(ngx_http_concert_pg_batch_t *batch)
 
 
 static ngx_int_t
-ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
+ngx_http_concert_pg_check_schema(PGconn *conn, PGresult *res)
 {
-    const char  *version;
+    const char  *version, *state;
 
     version = "none";
+    state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
     if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1) {
         version = PQgetvalue(res, 0, 0);
@@ -513,8 +565,25 @@ ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
         if (ngx_atoi((u_char *) version, ngx_strlen(version))
             == NGX_HTTP_CONCERT_SCHEMA_VERSION)
         {
-            return NGX_OK;
+            return ngx_http_concert_pg_check_grants(conn, res);
         }
+
+    } else if (state && ngx_strcmp(state, "42501") == 0) {
+
+        /* insufficient_privilege */
+
+        return ngx_http_concert_pg_check_grants(conn, res);
+
+    } else if (state && ngx_strcmp(state, "3F000")
+               && ngx_strcmp(state, "42883"))
+    {
+        /* neither invalid_schema_name nor undefined_function */
+
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "concert: cannot set up a connection to PostgreSQL: %*s",
+                      ngx_http_concert_pg_line(PQresultErrorMessage(res)),
+                      PQresultErrorMessage(res));
+        return NGX_ERROR;
     }
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
@@ -522,6 +591,35 @@ ngx_http_concert_pg_check_schema(ngx_http_concert_lane_t *lane, PGresult *res)
                   "module needs %d: apply conf/schema with "
                   "conf/stack/migrate \"<conninfo>\" %*s",
                   version, NGX_HTTP_CONCERT_SCHEMA_VERSION,
+                  ngx_http_concert_pg_line(PQresultErrorMessage(res)),
+                  PQresultErrorMessage(res));
+
+    return NGX_ERROR;
+}
+
+
+/* the second column names an operation that our role may not run */
+
+static ngx_int_t
+ngx_http_concert_pg_check_grants(PGconn *conn, PGresult *res)
+{
+    const char  *denied;
+
+    denied = "all operations";
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK) {
+        if (PQgetisnull(res, 0, 1)) {
+            return NGX_OK;
+        }
+
+        denied = PQgetvalue(res, 0, 1);
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "concert: role \"%s\" may not run %s: grant it the "
+                  "operations with conf/stack/migrate "
+                  "\"<conninfo of the schema's owner>\" %s %*s",
+                  PQuser(conn), denied, PQuser(conn),
                   ngx_http_concert_pg_line(PQresultErrorMessage(res)),
                   PQresultErrorMessage(res));
 

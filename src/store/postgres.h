@@ -16,7 +16,7 @@
 
 
 /* the schema that this module was written for: the last of conf/schema/ */
-#define NGX_HTTP_CONCERT_SCHEMA_VERSION  3
+#define NGX_HTTP_CONCERT_SCHEMA_VERSION  4
 
 
 typedef struct {
@@ -29,8 +29,12 @@ typedef struct {
 extern const ngx_http_concert_store_t  ngx_http_concert_postgres;
 
 
-/* start: what is wrong with a conninfo string, in the pool's memory, or NULL */
-char *ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool);
+/*
+ * start: what is wrong with a conninfo string, in the pool's memory, or NULL,
+ * and then whether it has a password
+ */
+char *ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool,
+    ngx_uint_t *secret);
 
 
 #endif /* NGX_HTTP_CONCERT_POSTGRES_H_INCLUDED */

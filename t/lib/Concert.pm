@@ -63,6 +63,7 @@ use constant PATIENCE => 30;
 use constant MOST_USERS => 2 ** 40;
 
 my $Conninfo = $ENV{TEST_NGINX_CONCERT_PG}    // '';
+my $Owner    = $ENV{TEST_NGINX_CONCERT_PG_OWNER} // $Conninfo;
 my $Redis    = $ENV{TEST_NGINX_CONCERT_REDIS} // '';
 my $Conf     = $ENV{TEST_NGINX_CONCERT_CONF}
                // abs_path(dirname(__FILE__) . '/../../conf');
@@ -147,7 +148,7 @@ sub psql {
 
     if ($pid == 0) {
         open STDERR, '>&', \*STDOUT;
-        exec 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $Conninfo,
+        exec 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $Owner,
              '--single-transaction', map { ('-c', $_) } @statements
             or POSIX::_exit(127);
     }
@@ -159,9 +160,13 @@ sub psql {
     return ($?, $out);
 }
 
-# A psql that one statement after the other is given to.
+# A psql that one statement after the other is given to, as the owner or as
+# somebody else.
 sub open_session {
-    my $pid = open3(my $in, my $out, undef, 'psql', '-XAtq', '-d', $Conninfo);
+    my ($conninfo) = @_;
+
+    my $pid = open3(my $in, my $out, undef, 'psql', '-XAtq',
+                    '-d', $conninfo // $Owner);
 
     return bless { pid => $pid, in => $in, out => $out }, 'Concert::Session';
 }
@@ -834,6 +839,30 @@ sub metric {
 
     my $text = $self->nobody->get('/metrics')->{body};
     return $text =~ /^\Q$name\E (\S+)$/m ? $1 : -1;
+}
+
+# That nobody's work is under way any more.
+sub settled {
+    my ($self) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    return Concert::eventually {
+        my $busy = 0;
+        $busy += $self->metric("concert_lanes_busy{group=\"$_\"}")
+                 + $self->metric("concert_lane_waiting_calls{group=\"$_\"}")
+            for qw( read write redis );
+        $busy == 0;
+    } 'nothing is left in the lanes';
+}
+
+# How many descriptors the workers have open.
+sub descriptors {
+    my ($self) = @_;
+    my $pid = $self->{pid};
+
+    open my $in, '<', "/proc/$pid/task/$pid/children" or return 0;
+    return scalar map { glob "/proc/$_/fd/*" } split ' ', <$in>;
 }
 
 # Somebody who sends requests; the userId header is theirs.

@@ -15,7 +15,7 @@ comment_of() {
 
 migrate() {
     "$repo/conf/stack/migrate" \
-        "host=$pg_socket port=5432 dbname=$1 user=concert"
+        "host=$pg_socket port=5432 dbname=$1 user=concert" concert_service
 }
 
 
@@ -68,6 +68,7 @@ copy_template() {
                             owner concert strategy file_copy' \
         -c "comment on database concert_next is '$(demo_fingerprint)'"
     load_demo concert_next
+    migrate concert_next >/dev/null     # a database's rights are not copied
     admin_psql postgres \
         -c 'drop database if exists concert with (force)' \
         -c 'alter database concert_next rename to concert'
@@ -84,7 +85,7 @@ demo() {
         return 0
     fi
 
-    migrate concert | sed '/nothing to do/d'
+    migrate concert | sed -e '/nothing to do/d' -e '/role/d'
     load_demo concert
     made=$(comment_of concert)
     now=$(demo_fingerprint)

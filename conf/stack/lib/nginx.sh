@@ -17,10 +17,12 @@ find_nginx() {
 
 
 nginx_configure() {
-    local text load='' user='' workers=$WORKERS files connections tls=''
+    local text load='' env='' user='' tls=''
+    local workers=$WORKERS files connections
 
     [[ $workers != auto ]] || workers=$(nproc)
     [[ -z $module ]] || load="load_module           $module;"
+    [[ -z $SAN ]] || env='env ASAN_OPTIONS; env LSAN_OPTIONS; env UBSAN_OPTIONS;'
     [[ -z $worker_user ]] || user="user                  $worker_user;"
     [[ -z $TLS ]] || tls="
         ssl_certificate       $tls_dir/server.pem;
@@ -35,6 +37,7 @@ nginx_configure() {
 
     text=$(<"$repo/conf/stack/nginx.conf.in")
     text=${text//@LOAD_MODULE@/"$load"}
+    text=${text//@ENV@/"$env"}
     text=${text//@USER@/"$user"}
     text=${text//@WORKERS@/"$workers"}
     text=${text//@FILES@/"$files"}

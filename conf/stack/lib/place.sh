@@ -98,7 +98,8 @@ find_dir() {
     redis_socket=$redis/redis.sock
     nginx=$dir/nginx
     tls_dir=$dir/tls
-    conninfo="host=$pg_socket dbname=concert user=concert"
+    conninfo="host=$pg_socket dbname=concert user=concert_service"
+    owner="host=$pg_socket dbname=concert user=concert"
 }
 
 
@@ -151,6 +152,7 @@ export TTL='$TTL'
 export CAPACITY='$CAPACITY'
 export SEATS='$SEATS'
 export CONCERT_PG='$conninfo'
+export CONCERT_PG_OWNER='$owner'
 export CONCERT_REDIS='unix:$redis_socket'
 export PGHOST='$pg_socket'
 export PGPORT='5432'

@@ -87,6 +87,13 @@ pg_start() {
             when duplicate_object then null;
         end
         $$;
+        do $$
+        begin
+            create role concert_service login role concert;
+        exception
+            when duplicate_object then null;
+        end
+        $$;
 END
 }
 

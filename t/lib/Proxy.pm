@@ -1,34 +1,56 @@
-package Cut;
+package Proxy;
 
-# A proxy between nginx and PostgreSQL's socket that cuts a connection at a
-# given byte.  It runs as a process of its own:
+# Stands between nginx and the Unix socket of a server, PostgreSQL or Redis, in
+# a process of its own: passes on what it gets, until it is closed, frozen, or
+# has to cut a connection at a given byte.
 #
-#   my $proxy = Cut->new($directory, $socket);    # listens in $directory
+#   my $proxy = Proxy->new($socket);    # listens in a directory of its own
+#   $proxy->close;                      # the server is away
+#   $proxy->open;
+#   $proxy->freeze;                     # it takes requests and does not answer
+#   $proxy->thaw;
 #   $proxy->arm(down => 17, 'charge', 1);
 #
-# The next connection that sends the word "charge" is cut when 17 bytes of what
-# follows have come "down" from the server (or gone "up" to it, counted from
-# the chunk with the word); then so many more after the first, if it says more
-# than 1.  What is over on that side is not passed on.
+# After arm() the next connection that sends the word "charge" is cut when 17
+# bytes of what follows have come "down" from the server (or gone "up" to it,
+# counted from the chunk with the word); then so many more after the first, if
+# it says more than 1.  What is over on that side is not passed on.
 
 use strict;
 use warnings;
 
+use File::Basename   qw( basename );
+use File::Temp       ();
 use IO::Handle;
 use IO::Select;
 use IO::Socket::UNIX ();
-use POSIX ();
+use POSIX            ();
 use Socket;
 
-my $Name = '.s.PGSQL.5432';
+my %Running;
+my $Owner = $$;
 
 sub new {
-    my ($class, $directory, $target) = @_;
+    my ($class, $server) = @_;
 
-    my $listener = IO::Socket::UNIX->new(Local => "$directory/$Name",
-                                         Listen => 64)
-                   // die "$directory/$Name: $!";
-    chmod 0777, "$directory/$Name";
+    my $directory = File::Temp->newdir('concert-XXXXXX', TMPDIR => 1);
+    chmod 0755, $directory;
+
+    my $self = bless { server => $server, directory => $directory,
+                       path => "$directory/" . basename($server) }, $class;
+
+    return $self->open;
+}
+
+sub directory { return "$_[0]{directory}" }
+sub path { return $_[0]{path} }
+
+sub open {
+    my ($self) = @_;
+
+    my $listener = IO::Socket::UNIX->new(Local => $self->{path}, Listen => 128)
+                   // die "$self->{path}: $!";
+    chmod 0777, $self->{path};
 
     socketpair my $ours, my $its, AF_UNIX, SOCK_STREAM, PF_UNSPEC
         or die "socketpair: $!";
@@ -37,15 +59,33 @@ sub new {
     my $pid = fork // die "fork: $!";
 
     if ($pid == 0) {
-        close $ours;
+        CORE::close($ours);
         $SIG{PIPE} = 'IGNORE';
-        eval { serve($listener, $its, $target); 1 } or warn $@;
+        eval { serve($listener, $its, $self->{server}); 1 } or warn $@;
         POSIX::_exit(0);
     }
 
-    close $its;
-    return bless { pid => $pid, control => $ours, owner => $$ }, $class;
+    @$self{qw( pid control )} = ($pid, $ours);
+    $Running{$pid} = 1;
+
+    return $self;
 }
+
+sub close {
+    my ($self) = @_;
+    my $pid = delete $self->{pid} // return;
+
+    unlink $self->{path};
+    finish($pid);
+}
+
+sub freeze {
+    my ($self) = @_;
+    kill STOP => $self->{pid};
+    waitpid $self->{pid}, POSIX::WUNTRACED();
+}
+
+sub thaw { kill CONT => $_[0]{pid} }
 
 # Both return "<bytes up> <bytes down> <cuts>" since the last arm().
 sub arm { my $self = shift; return $self->command("arm @_") }
@@ -62,14 +102,19 @@ sub command {
     return split / /, $answer;
 }
 
-sub DESTROY {
-    my ($self) = @_;
-
-    return if $self->{owner} != $$;
+sub finish {
+    my ($pid) = @_;
 
     local ($?, $!);
-    close $self->{control};
-    waitpid $self->{pid}, 0;
+    kill KILL => $pid;
+    waitpid $pid, 0;
+    delete $Running{$pid};
+}
+
+END {
+    if ($$ == $Owner) {
+        finish($_) for keys %Running;
+    }
 }
 
 
@@ -92,7 +137,7 @@ sub serve {
                 my $server = IO::Socket::UNIX->new(Peer => $target);
 
                 if (!$server) {
-                    close $client;
+                    CORE::close($client);
                     next;
                 }
 
@@ -108,7 +153,7 @@ sub serve {
                 for my $end (@{ $side{$socket}[0] }{qw( client server )}) {
                     delete $side{$end};
                     $select->remove($end);
-                    close $end;
+                    CORE::close($end);
                 }
             }
         }
