@@ -49,6 +49,7 @@ nginx_configure() {
     text=${text//@TLS@/"$tls"}
     text=${text//@CONCERT_PG@/"$conninfo"}
     text=${text//@REDIS_SOCKET@/"$redis_socket"}
+    text=${text//@ZONE@/"$ZONE"}
     text=${text//@CAPACITY@/"$CAPACITY"}
     text=${text//@TTL@/"$TTL"}
     text=${text//@HOLD@/"$HOLD"}
