@@ -51,7 +51,7 @@ SAN_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,undefined \
 
 comma := ,
 
-.PHONY: help deps deps-test build build-static unit run start stop status \
+.PHONY: help deps deps-test build build-static unit fuzz fuzz-targets run start stop status \
         migrate demo reset psql test loadtest faults soak bench clean distclean FORCE
 
 help: ## this list
@@ -183,8 +183,29 @@ $(BUILD)/unit/%: t/unit/%.c
 
 -include $(wildcard $(BUILD)/unit-deps/*.d)
 
+# A fuzz target is the same for libFuzzer, which is a part of clang (t/fuzz/*.c).
+FUZZ  := $(patsubst t/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard t/fuzz/*.c))
+CLANG := clang-14
+
+fuzz-targets: $(FUZZ)
+	@:
+
+$(BUILD)/fuzz/%: t/fuzz/%.c
+	@mkdir -p $(BUILD)/fuzz $(BUILD)/fuzz-deps
+	@echo "building $(patsubst $(CURDIR)/%,%,$@)"
+	@$(CLANG) -std=gnu11 -O1 -g $(WARNINGS) \
+	    -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+	    -Isrc -MMD -MF $(BUILD)/fuzz-deps/$*.d -o $@ $< -ljansson
+
+-include $(wildcard $(BUILD)/fuzz-deps/*.d)
+
+fuzz: deps deps-test ## the parsers with made-up input; SECONDS=20 for each
+	@$(MAKE) fuzz-targets
+	@SECONDS_EACH=$(or $(SECONDS),20) perl t/fuzz.t
+
 test: deps deps-test ## all tests (SAN=1: with sanitizers; TESTS=t/x.t: only these)
-	@$(MAKE) $(PROGRAM) unit
+	@$(MAKE) $(PROGRAM) unit fuzz-targets
 	@CMOCKA_MESSAGE_OUTPUT=TAP conf/stack/suite $(TESTS)
 
 loadtest: build ## k6 on the demo data, with the proof in SQL afterwards
