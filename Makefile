@@ -21,12 +21,18 @@ HEADERS := /usr/share/nginx/src
 MODULE  := $(BUILD)/ngx_http_concert_module.so
 STATIC  := $(BUILD)/static/nginx
 SANITIZED := $(BUILD)/san/nginx
+THREADED := $(BUILD)/tsan/nginx
+WATCHED := $(BUILD)/valgrind/nginx
 SOURCES := config $(wildcard *.c) \
            $(shell find src -name '*.[ch]' 2>/dev/null | LC_ALL=C sort)
 
 # what `make build` makes, and the stack and the tests run
 ifeq ($(SAN),1)
 PROGRAM := $(SANITIZED)
+else ifeq ($(SAN),thread)
+PROGRAM := $(THREADED)
+else ifeq ($(SAN),valgrind)
+PROGRAM := $(WATCHED)
 else
 PROGRAM := $(MODULE)
 endif
@@ -49,9 +55,15 @@ SAN_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,undefined \
     -fno-sanitize-recover=undefined -fno-sanitize=nonnull-attribute \
     -DNGX_HAVE_NONALIGNED=0 -DNGX_DEBUG_PALLOC=1 $(WARNINGS)
 
+# pools that ask for each piece of memory alone let memcheck see its end
+WATCHED_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 \
+    $(WARNINGS)
+
+TSAN_FLAGS := $(WATCHED_FLAGS) -fsanitize=thread
+
 comma := ,
 
-.PHONY: help deps deps-test build build-static unit run start stop status \
+.PHONY: help deps deps-test build build-static unit fuzz fuzz-targets run start stop status \
         migrate demo reset psql test loadtest faults soak bench clean distclean FORCE
 
 help: ## this list
@@ -131,10 +143,25 @@ $(BUILD)/static/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
 $(BUILD)/san/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
 	$(call assemble,$(BUILD)/san,$(SAN_FLAGS),-fsanitize=address$(comma)undefined,--with-debug)
 
+$(BUILD)/tsan/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure \
+                                    conf/stack/atomics.sed
+	$(call assemble,$(BUILD)/tsan,$(TSAN_FLAGS),-fsanitize=thread,--with-debug)
+	@sed -i -f conf/stack/atomics.sed $(addprefix $(BUILD)/tsan/source/src/,\
+	    os/unix/ngx_atomic.h core/ngx_thread_pool.c)
+
+$(BUILD)/valgrind/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
+	$(call assemble,$(BUILD)/valgrind,$(WATCHED_FLAGS),,--with-debug)
+
 $(STATIC): $(BUILD)/static/source/objs/Makefile $(SOURCES)
 	$(call compile,$@)
 
 $(SANITIZED): $(BUILD)/san/source/objs/Makefile $(SOURCES)
+	$(call compile,$@)
+
+$(THREADED): $(BUILD)/tsan/source/objs/Makefile $(SOURCES)
+	$(call compile,$@)
+
+$(WATCHED): $(BUILD)/valgrind/source/objs/Makefile $(SOURCES)
 	$(call compile,$@)
 
 
@@ -168,10 +195,18 @@ psql: ## open psql on the database
 # --- testing ---------------------------------------------------------------
 
 # A unit test is one program with what it tests included in it (t/unit/*.c).
-UNIT := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/*.c))
+UNIT  := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/*.c))
+PLAIN := $(patsubst t/unit/%.c,$(BUILD)/plain/%,$(wildcard t/unit/*.c))
 
-unit: $(UNIT)
+unit: $(UNIT) $(PLAIN)
 	@:
+
+$(BUILD)/plain/%: t/unit/%.c
+	@mkdir -p $(BUILD)/plain $(BUILD)/plain-deps
+	@echo "building $(patsubst $(CURDIR)/%,%,$@)"
+	@$(CC) -std=gnu11 -O1 -g $(WARNINGS) \
+	    -Isrc/core -Isrc/shared -Isrc -MMD -MF $(BUILD)/plain-deps/$*.d \
+	    -o $@ $< -lcmocka -ljansson -lm -lpthread
 
 $(BUILD)/unit/%: t/unit/%.c
 	@mkdir -p $(BUILD)/unit $(BUILD)/unit-deps
@@ -181,10 +216,32 @@ $(BUILD)/unit/%: t/unit/%.c
 	    -Isrc/core -Isrc/shared -Isrc -MMD -MF $(BUILD)/unit-deps/$*.d \
 	    -o $@ $< -lcmocka -ljansson -lm -lpthread
 
--include $(wildcard $(BUILD)/unit-deps/*.d)
+-include $(wildcard $(BUILD)/unit-deps/*.d $(BUILD)/plain-deps/*.d)
 
-test: deps deps-test ## all tests (SAN=1: with sanitizers; TESTS=t/x.t: only these)
-	@$(MAKE) $(PROGRAM) unit
+# A fuzz target is the same for libFuzzer, which is a part of clang (t/fuzz/*.c).
+FUZZ  := $(patsubst t/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard t/fuzz/*.c))
+CLANG := clang-14
+
+fuzz-targets: $(FUZZ)
+	@:
+
+$(BUILD)/fuzz/%: t/fuzz/%.c
+	@mkdir -p $(BUILD)/fuzz $(BUILD)/fuzz-deps
+	@echo "building $(patsubst $(CURDIR)/%,%,$@)"
+	@$(CLANG) -std=gnu11 -O1 -g $(WARNINGS) \
+	    -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+	    -Isrc -MMD -MF $(BUILD)/fuzz-deps/$*.d -o $@ $< -ljansson
+
+-include $(wildcard $(BUILD)/fuzz-deps/*.d)
+
+fuzz: deps deps-test ## the parsers with made-up input; SECONDS=20 for each
+	@$(MAKE) fuzz-targets
+	@SECONDS_EACH=$(or $(SECONDS),20) perl t/fuzz.t
+
+test: deps deps-test ## all tests; TESTS=t/x.t: only these; SAN=1, thread, valgrind
+	@$(MAKE) $(PROGRAM) unit fuzz-targets
+	$(if $(SAN)$(TESTS),,@$(MAKE) $(THREADED) $(WATCHED))
 	@CMOCKA_MESSAGE_OUTPUT=TAP conf/stack/suite $(TESTS)
 
 loadtest: build ## k6 on the demo data, with the proof in SQL afterwards

@@ -2,6 +2,12 @@
 -- reservations have all that the clients were told, and beyond it at most what
 -- they could not be told.
 
+-- A PostgreSQL that was killed now and then has no statistics of its tables.
+select format('analyze %s', string_agg(c.oid::regclass::text, ', '))
+from pg_class c
+where c.relnamespace = 'concert'::regnamespace and c.relkind = 'r'
+\gexec
+
 with
 k6 as (
     select :'summary'::jsonb -> 'metrics' as metrics

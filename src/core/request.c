@@ -6,6 +6,7 @@
  */
 
 #include "core/request.h"
+#include "core/parse.h"
 #include "core/reply.h"
 
 #include <ngx_sha1.h>
@@ -13,7 +14,6 @@
 
 #define NGX_HTTP_CONCERT_MAX_BODY    65536
 #define NGX_HTTP_CONCERT_ERROR_SIZE  256
-#define NGX_HTTP_CONCERT_MAX_KEY     255
 
 
 static const ngx_http_concert_endpoint_t *ngx_http_concert_endpoint(
@@ -344,7 +344,7 @@ ngx_http_concert_identify_caller(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_concert_key(ngx_http_request_t *r, ngx_http_concert_call_t *call)
 {
-    u_char      *p, *last, *key;
+    size_t       start;
     ngx_str_t    value;
     ngx_uint_t   n;
 
@@ -354,34 +354,24 @@ ngx_http_concert_key(ngx_http_request_t *r, ngx_http_concert_call_t *call)
         return NGX_OK;
     }
 
-    p = value.data;
-    last = p + value.len;
-
-    if (value.len > 1 && *p == '"' && last[-1] == '"') {
-        p++;
-        last--;
+    if (n == 1) {
+        call->key.len = ngx_http_concert_parse_key(value.data, value.len,
+                                                   &start);
     }
 
-    if (n == 1 && p < last && last - p <= NGX_HTTP_CONCERT_MAX_KEY) {
-        key = ngx_pnalloc(call->pool, last - p);
-        if (key == NULL) {
-            return NGX_ERROR;
-        }
-
-        call->key.data = key;
-
-        while (p < last && *p > ' ' && *p < 0x7f) {
-            *key++ = *p++;
-        }
-
-        if (p == last) {
-            call->key.len = key - call->key.data;
-            return NGX_OK;
-        }
-    }
-
-    return ngx_http_concert_bad_request(call, "Idempotency-Key",
+    if (call->key.len == 0) {
+        return ngx_http_concert_bad_request(call, "Idempotency-Key",
                "must be given once and have 1 to 255 visible ASCII characters");
+    }
+
+    call->key.data = ngx_pnalloc(call->pool, call->key.len);
+    if (call->key.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(call->key.data, value.data + start, call->key.len);
+
+    return NGX_OK;
 }
 
 
@@ -426,7 +416,6 @@ static ngx_int_t
 ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id)
 {
     size_t                     prefix;
-    u_char                    *p;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
@@ -441,19 +430,18 @@ ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id)
         prefix = 0;
     }
 
-    p = r->uri.data + r->uri.len;
+    switch (ngx_http_concert_parse_path_id(r->uri.data, r->uri.len, prefix,
+                                           id))
+    {
+    case NGX_HTTP_CONCERT_PARSE_OK:
+        return NGX_OK;
 
-    while (p > r->uri.data + prefix && p[-1] != '/') {
-        p--;
-    }
-
-    if (prefix && p != r->uri.data + prefix) {
+    case NGX_HTTP_CONCERT_PARSE_NONE:
         return NGX_DECLINED;
-    }
 
-    return ngx_http_concert_parse_integer(p, r->uri.data + r->uri.len - p, 1,
-                                          NGX_HTTP_CONCERT_MAX_INTEGER, id)
-           == 0 ? NGX_OK : NGX_ERROR;
+    default:
+        return NGX_ERROR;
+    }
 }
 
 
@@ -482,9 +470,7 @@ static ngx_int_t
 ngx_http_concert_check_body(ngx_http_request_t *r,
     ngx_http_concert_call_t *call)
 {
-    size_t             len;
-    u_char            *p;
-    ngx_table_elt_t   *type;
+    ngx_table_elt_t  *type;
 
     if (r->headers_in.content_length_n > NGX_HTTP_CONCERT_MAX_BODY) {
         ngx_http_concert_call_fail(call, "body_too_large", NULL);
@@ -493,30 +479,8 @@ ngx_http_concert_check_body(ngx_http_request_t *r,
 
     type = r->headers_in.content_type;
 
-    if (type == NULL) {
-        return NGX_OK;
-    }
-
-    p = ngx_strlchr(type->value.data, type->value.data + type->value.len, ';');
-    len = p ? (size_t) (p - type->value.data) : type->value.len;
-
-    while (len && type->value.data[len - 1] == ' ') {
-        len--;
-    }
-
-    /* RFC 6838, 4.2.8: application/problem+json is JSON as well */
-
-    if ((len == sizeof("application/json") - 1
-         && ngx_strncasecmp(type->value.data, (u_char *) "application/json",
-                            len)
-            == 0)
-        || (len > sizeof("application/+json") - 1
-            && ngx_strncasecmp(type->value.data, (u_char *) "application/",
-                               sizeof("application/") - 1)
-               == 0
-            && ngx_strncasecmp(type->value.data + len - 5,
-                               (u_char *) "+json", 5)
-               == 0))
+    if (type == NULL
+        || ngx_http_concert_parse_json_type(type->value.data, type->value.len))
     {
         return NGX_OK;
     }
@@ -703,42 +667,24 @@ ngx_http_concert_query_integer(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, const char *name, int64_t min, int64_t max,
     int64_t *value, ngx_uint_t *missing)
 {
-    size_t       len;
-    u_char      *p, *end, *last;
-    ngx_uint_t   n;
+    ngx_http_concert_parse_e  found;
 
-    n = 0;
-    len = ngx_strlen(name);
-    last = r->args.data + r->args.len;
+    found = ngx_http_concert_parse_query(r->args.data, r->args.len, name, min,
+                                         max, value);
 
-    for (p = r->args.data; p < last; p = end + 1) {
-        end = ngx_strlchr(p, last, '&');
-        if (end == NULL) {
-            end = last;
-        }
-
-        if ((size_t) (end - p) <= len || p[len] != '='
-            || ngx_strncmp(p, name, len) != 0)
-        {
-            continue;
-        }
-
-        p += len + 1;
-
-        if (n++) {
-            return ngx_http_concert_bad_request(call, name,
-                                                "must be given only once");
-        }
-
-        if (ngx_http_concert_parse_integer(p, end - p, min, max, value) != 0) {
-            return ngx_http_concert_bad_request(call, name,
-                max == 500 ? "must be an integer from 1 to 500"
-                           : "must be an integer up to 9007199254740991, "
-                             "without leading zeros");
-        }
+    if (found == NGX_HTTP_CONCERT_PARSE_TWICE) {
+        return ngx_http_concert_bad_request(call, name,
+                                            "must be given only once");
     }
 
-    *missing = (n == 0);
+    if (found == NGX_HTTP_CONCERT_PARSE_WRONG) {
+        return ngx_http_concert_bad_request(call, name,
+            max == 500 ? "must be an integer from 1 to 500"
+                       : "must be an integer up to 9007199254740991, "
+                         "without leading zeros");
+    }
+
+    *missing = (found == NGX_HTTP_CONCERT_PARSE_NONE);
 
     return NGX_OK;
 }

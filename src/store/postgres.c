@@ -17,6 +17,7 @@
  */
 
 #include "store/postgres.h"
+#include "core/parse.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -1236,25 +1237,11 @@ static int64_t
 ngx_http_concert_pg_integer(const ngx_http_concert_result_t *res,
     ngx_uint_t row, ngx_uint_t column)
 {
-    int      i, len;
-    u_char  *p;
-    int64_t  n;
-
     row += res->first;
-    len = PQgetlength(res->data, (int) row, (int) column);
-    p = (u_char *) PQgetvalue(res->data, (int) row, (int) column);
 
-    if (len == 0) {
-        return 0;
-    }
-
-    n = (p[0] & 0x80) ? -1 : 0;
-
-    for (i = 0; i < len; i++) {
-        n = (int64_t) ((uint64_t) n << 8 | p[i]);
-    }
-
-    return n;
+    return ngx_http_concert_parse_binary(
+                           PQgetvalue(res->data, (int) row, (int) column),
+                           PQgetlength(res->data, (int) row, (int) column));
 }
 
 

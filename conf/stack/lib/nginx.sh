@@ -7,12 +7,12 @@ find_nginx() {
     binary=/usr/sbin/nginx
 
     if [[ -n $SAN ]]; then
-        binary=$repo/build/san/nginx
+        binary=$(checked_nginx)
         module=
     fi
 
     [[ -x $binary && ( -z $module || -r $module ) ]] \
-        || die "not built: make build${SAN:+ SAN=1}"
+        || die "not built: make build${SAN:+ SAN=$SAN}"
 }
 
 

@@ -166,11 +166,37 @@ export CURL_CA_BUNDLE='$tls_dir/ca.pem'
 export K6_INSECURE_SKIP_TLS_VERIFY='true'
 END
 
-    [[ -z $SAN ]] || cat >>"$dir/env" <<END
+    [[ -z $SAN ]] || "write_env_$SAN" >>"$dir/env"
+}
+
+write_env_1() {
+    cat <<END
 export ASAN_OPTIONS='log_path=$dir/san/report:detect_leaks=1'
 export LSAN_OPTIONS='suppressions=$repo/conf/stack/leaks:print_suppressions=0'
 export UBSAN_OPTIONS='log_path=$dir/san/report:print_stacktrace=1'
 END
+}
+
+write_env_thread() {
+    cat <<END
+export TSAN_OPTIONS='log_path=$dir/san/report:suppressions=$repo/conf/stack/races:history_size=4'
+END
+}
+
+write_env_valgrind() {
+    cat <<END
+export CONCERT_REPORTS='$dir/san'
+END
+}
+
+
+# The nginx that SAN means, with the module inside.
+checked_nginx() {
+    case $SAN in
+    1)        echo "$repo/build/san/nginx" ;;
+    thread)   echo "$repo/build/tsan/nginx" ;;
+    valgrind) echo "$repo/conf/stack/valgrind-nginx" ;;
+    esac
 }
 
 

@@ -1,0 +1,153 @@
+
+#include "core/parse.h"
+#include "core/json.h"
+
+#include <string.h>
+#include <strings.h>
+
+
+#define NGX_HTTP_CONCERT_TYPE    "application/json"
+#define NGX_HTTP_CONCERT_TREE    "application/"
+#define NGX_HTTP_CONCERT_SUFFIX  "+json"
+
+
+ngx_http_concert_parse_e
+ngx_http_concert_parse_query(const void *query, size_t len, const char *name,
+    int64_t min, int64_t max, int64_t *value)
+{
+    size_t                     name_len;
+    const char                *p, *end, *last;
+    ngx_http_concert_parse_e   found;
+
+    found = NGX_HTTP_CONCERT_PARSE_NONE;
+    name_len = strlen(name);
+    last = (const char *) query + len;
+
+    for (p = query; p < last; p = end + 1) {
+        end = memchr(p, '&', last - p);
+        if (end == NULL) {
+            end = last;
+        }
+
+        if ((size_t) (end - p) <= name_len || p[name_len] != '='
+            || memcmp(p, name, name_len) != 0)
+        {
+            continue;
+        }
+
+        if (found == NGX_HTTP_CONCERT_PARSE_OK) {
+            return NGX_HTTP_CONCERT_PARSE_TWICE;
+        }
+
+        p += name_len + 1;
+
+        if (ngx_http_concert_parse_integer(p, end - p, min, max, value) != 0) {
+            return NGX_HTTP_CONCERT_PARSE_WRONG;
+        }
+
+        found = NGX_HTTP_CONCERT_PARSE_OK;
+    }
+
+    return found;
+}
+
+
+ngx_http_concert_parse_e
+ngx_http_concert_parse_path_id(const void *path, size_t len, size_t prefix,
+    int64_t *id)
+{
+    const char  *p, *start, *last;
+
+    start = (const char *) path + prefix;
+    last = (const char *) path + len;
+
+    for (p = last; p > start && p[-1] != '/'; p--) { /* void */ }
+
+    if (prefix && p != start) {
+        return NGX_HTTP_CONCERT_PARSE_NONE;
+    }
+
+    return ngx_http_concert_parse_integer(p, last - p, 1,
+                                          NGX_HTTP_CONCERT_MAX_INTEGER, id)
+           == 0 ? NGX_HTTP_CONCERT_PARSE_OK : NGX_HTTP_CONCERT_PARSE_WRONG;
+}
+
+
+size_t
+ngx_http_concert_parse_key(const void *value, size_t len, size_t *start)
+{
+    size_t                i, last;
+    const unsigned char  *p;
+
+    p = value;
+    i = 0;
+    last = len;
+
+    if (len > 1 && p[0] == '"' && p[len - 1] == '"') {
+        i++;
+        last--;
+    }
+
+    if (last - i > NGX_HTTP_CONCERT_MAX_KEY) {
+        return 0;
+    }
+
+    for (*start = i; i < last; i++) {
+        if (p[i] <= ' ' || p[i] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return last - *start;
+}
+
+
+int
+ngx_http_concert_parse_json_type(const void *type, size_t len)
+{
+    size_t       suffix, tree;
+    const char  *p, *end;
+
+    p = type;
+    suffix = sizeof(NGX_HTTP_CONCERT_SUFFIX) - 1;
+    tree = sizeof(NGX_HTTP_CONCERT_TREE) - 1;
+
+    end = len ? memchr(p, ';', len) : NULL;
+
+    if (end) {
+        len = end - p;
+    }
+
+    while (len && p[len - 1] == ' ') {
+        len--;
+    }
+
+    if (len == sizeof(NGX_HTTP_CONCERT_TYPE) - 1
+        && strncasecmp(p, NGX_HTTP_CONCERT_TYPE, len) == 0)
+    {
+        return 1;
+    }
+
+    return len > tree + suffix
+           && strncasecmp(p, NGX_HTTP_CONCERT_TREE, tree) == 0
+           && strncasecmp(p + len - suffix, NGX_HTTP_CONCERT_SUFFIX, suffix)
+              == 0;
+}
+
+
+int64_t
+ngx_http_concert_parse_binary(const void *p, size_t len)
+{
+    size_t                i;
+    uint64_t              n;
+    const unsigned char  *s;
+
+    s = p;
+    n = (len && (s[0] & 0x80)) ? UINT64_MAX : 0;
+
+    for (i = 0; i < len; i++) {
+        n = n << 8 | s[i];
+    }
+
+    return (int64_t) n;
+}
