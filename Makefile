@@ -231,7 +231,7 @@ $(BUILD)/fuzz/%: t/fuzz/%.c
 	@$(CLANG) -std=gnu11 -O1 -g $(WARNINGS) \
 	    -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
-	    -Isrc -MMD -MF $(BUILD)/fuzz-deps/$*.d -o $@ $< -ljansson
+	    -Isrc -MMD -MF $(BUILD)/fuzz-deps/$*.d -o $@ $< -ljansson -ljwt -lcrypto
 
 -include $(wildcard $(BUILD)/fuzz-deps/*.d)
 
