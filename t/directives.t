@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 154;
+plan tests => 188;
 
 run_tests();
 
@@ -30,7 +30,8 @@ thread_pool concert_io threads=6;
 concert_zone concert 4m;
 concert_postgres "$TEST_NGINX_CONCERT_PG" read=1 write=4 batch=2 max_queue=100;
 concert_redis $TEST_NGINX_CONCERT_REDIS lanes=1 batch=32 max_queue=100;
-concert_queue capacity=10 ttl=1h name=every-directive_1;
+concert_queue capacity=10 rate=100/s ttl=1h claim=1m poll=2s
+              name=every-directive_1;
 concert_hold 90s;
 concert_timeout 1500ms;
 concert_max_seats 8;
@@ -398,7 +399,139 @@ qr/\[emerg\].*invalid "ttl=soon": write a time, as ttl=10m/
 
 
 
-=== TEST 41: a queue's name is not empty
+=== TEST 41: the rate of a queue is more than nothing
+--- queue: rate=0/s
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "rate=0\/s": write how many may be let in in a second or a minute, up to 1000000, as rate=100\/s/
+
+
+
+=== TEST 42: a rate says of what time it is
+--- queue: rate=10
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "rate=10": write how many may be let in in a second or a minute, up to 1000000, as rate=100\/s/
+
+
+
+=== TEST 43: a rate is that of a second or a minute
+--- queue: rate=10/h
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "rate=10\/h": write how many may be let in in a second or a minute, up to 1000000, as rate=100\/s/
+
+
+
+=== TEST 44: the rate of a queue is at most a million
+--- queue: rate=1000001/s
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "rate=1000001\/s": write how many may be let in in a second or a minute, up to 1000000, as rate=100\/s/
+
+
+
+=== TEST 45: the rate of a queue is not negative
+--- queue: rate=-1/s
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "rate=-1\/s": write how many may be let in in a second or a minute, up to 1000000, as rate=100\/s/
+
+
+
+=== TEST 46: the rate of a queue is a whole number
+--- queue: rate=1.5/s
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "rate=1\.5\/s": write how many may be let in in a second or a minute, up to 1000000, as rate=100\/s/
+
+
+
+=== TEST 47: a rate has a number
+--- queue: rate=/s
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "rate=\/s": write how many may be let in in a second or a minute, up to 1000000, as rate=100\/s/
+
+
+
+=== TEST 48: who is let in has more than no time to come
+--- queue: claim=0
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "claim=0": write a time, as claim=30s/
+
+
+
+=== TEST 49: the time to come is a time
+--- queue: claim=x
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "claim=x": write a time, as claim=30s/
+
+
+
+=== TEST 50: polls are more than no time apart
+--- queue: poll=0
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "poll=0": write a time, as poll=1s/
+
+
+
+=== TEST 51: the time between polls is a time
+--- queue: poll=often
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "poll=often": write a time, as poll=1s/
+
+
+
+=== TEST 52: the most that may be let in in a second
+--- data
+$user = stranger()
+--- queue: rate=1000000/s
+--- request
+POST /api/token
+{"userId": $user}
+--- response_body_like: "status":"ACTIVE"
+
+
+
+=== TEST 53: one who is let in in a minute is a rate
+--- data
+$user = stranger()
+--- queue: rate=1/m
+--- request
+POST /api/token
+{"userId": $user}
+--- response_body_like: "status":"ACTIVE"
+
+
+
+=== TEST 54: every parameter of a queue can be written
+--- data
+$user = stranger()
+--- queue: capacity=10000000 rate=90/m ttl=90s claim=1500ms poll=500ms
+--- request
+POST /api/token
+{"userId": $user}
+--- response_body_like: "status":"ACTIVE"
+
+
+
+=== TEST 55: a time to come may be longer than a token lives
+--- data
+$user = stranger()
+--- queue: ttl=1m claim=1h
+--- request
+POST /api/token
+{"userId": $user}
+--- response_body_like: "status":"ACTIVE"
+
+
+
+=== TEST 56: a queue's name is not empty
 --- without: concert_queue
 --- http_config
 concert_queue name=;
@@ -408,7 +541,7 @@ qr/\[emerg\].*invalid queue name "": write /
 
 
 
-=== TEST 42: a queue's name has no colon
+=== TEST 57: a queue's name has no colon
 --- without: concert_queue
 --- http_config
 concert_queue name=main:1;
@@ -418,7 +551,7 @@ qr/\[emerg\].*invalid queue name "main:1": write .*name=main/
 
 
 
-=== TEST 43: a queue's name has at most 64 characters
+=== TEST 58: a queue's name has at most 64 characters
 --- without: concert_queue
 --- http_config eval
 'concert_queue name=' . 'q' x 65 . ';'
@@ -428,7 +561,7 @@ qr/\[emerg\].*invalid queue name "q{65}": write 1 to 64 /
 
 
 
-=== TEST 44: concert_queue knows its parameters
+=== TEST 59: concert_queue knows its parameters
 --- queue: size=5
 --- must_die
 --- error_log eval
@@ -436,7 +569,7 @@ qr/\[emerg\].*unknown parameter "size=5"/
 
 
 
-=== TEST 45: concert_queue is given once
+=== TEST 60: concert_queue is given once
 --- http_config
 concert_queue name=one;
 concert_queue name=two;
@@ -446,7 +579,7 @@ qr/\[emerg\].*"concert_queue" directive is duplicate/
 
 
 
-=== TEST 46: concert_hold is a time
+=== TEST 61: concert_hold is a time
 --- http_config
 concert_hold five;
 --- must_die
@@ -455,7 +588,7 @@ qr/\[emerg\].*"concert_hold" directive invalid value/
 
 
 
-=== TEST 47: concert_hold is more than no time
+=== TEST 62: concert_hold is more than no time
 --- http_config
 concert_hold 0;
 --- must_die
@@ -464,7 +597,7 @@ qr/\[emerg\].*must be longer than 0: write a time/
 
 
 
-=== TEST 48: concert_hold is given once
+=== TEST 63: concert_hold is given once
 --- http_config
 concert_hold 5m;
 concert_hold 5m;
@@ -474,7 +607,7 @@ qr/\[emerg\].*"concert_hold" directive is duplicate/
 
 
 
-=== TEST 49: concert_timeout is a time
+=== TEST 64: concert_timeout is a time
 --- http_config
 concert_timeout soon;
 --- must_die
@@ -483,7 +616,7 @@ qr/\[emerg\].*"concert_timeout" directive invalid value/
 
 
 
-=== TEST 50: concert_timeout is more than no time
+=== TEST 65: concert_timeout is more than no time
 --- http_config
 concert_timeout 0s;
 --- must_die
@@ -492,7 +625,7 @@ qr/\[emerg\].*must be longer than 0: write a time/
 
 
 
-=== TEST 51: concert_timeout is given once
+=== TEST 66: concert_timeout is given once
 --- http_config
 concert_timeout 3s;
 concert_timeout 3s;
@@ -502,7 +635,7 @@ qr/\[emerg\].*"concert_timeout" directive is duplicate/
 
 
 
-=== TEST 52: concert_max_seats is at least 1
+=== TEST 67: concert_max_seats is at least 1
 --- http_config
 concert_max_seats 0;
 --- must_die
@@ -511,7 +644,7 @@ qr/\[emerg\].*invalid number of seats 0: write 1 to /
 
 
 
-=== TEST 53: concert_max_seats is a number
+=== TEST 68: concert_max_seats is a number
 --- http_config
 concert_max_seats all;
 --- must_die
@@ -520,7 +653,7 @@ qr/\[emerg\].*"concert_max_seats" directive invalid number/
 
 
 
-=== TEST 54: concert_max_seats has a limit
+=== TEST 69: concert_max_seats has a limit
 --- http_config
 concert_max_seats 100000;
 --- must_die
@@ -529,7 +662,7 @@ qr/\[emerg\].*invalid number of seats 100000: write 1 to /
 
 
 
-=== TEST 55: concert_max_seats is given once
+=== TEST 70: concert_max_seats is given once
 --- http_config
 concert_max_seats 4;
 concert_max_seats 4;
@@ -539,7 +672,7 @@ qr/\[emerg\].*"concert_max_seats" directive is duplicate/
 
 
 
-=== TEST 56: concert_user_limit is at least 1
+=== TEST 71: concert_user_limit is at least 1
 --- http_config
 concert_user_limit 0;
 --- must_die
@@ -548,7 +681,7 @@ qr/\[emerg\].*invalid number of seats 0: write 1 to /
 
 
 
-=== TEST 57: concert_user_limit is a number
+=== TEST 72: concert_user_limit is a number
 --- http_config
 concert_user_limit -1;
 --- must_die
@@ -557,7 +690,7 @@ qr/\[emerg\].*"concert_user_limit" directive invalid number/
 
 
 
-=== TEST 58: concert_user_limit is given once
+=== TEST 73: concert_user_limit is given once
 --- http_config
 concert_user_limit 4;
 concert_user_limit 4;
@@ -567,7 +700,7 @@ qr/\[emerg\].*"concert_user_limit" directive is duplicate/
 
 
 
-=== TEST 59: concert_charge has only the values that it knows
+=== TEST 74: concert_charge has only the values that it knows
 --- http_config
 concert_charge gold;
 --- must_die
@@ -576,7 +709,7 @@ qr/\[emerg\].*invalid value "gold": write "concert_charge free"/
 
 
 
-=== TEST 60: concert_charge is given once
+=== TEST 75: concert_charge is given once
 --- http_config
 concert_charge free;
 concert_charge free;
@@ -586,7 +719,7 @@ qr/\[emerg\].*"concert_charge" directive is duplicate/
 
 
 
-=== TEST 61: concert_identity has only the values that it knows
+=== TEST 76: concert_identity has only the values that it knows
 --- http_config
 concert_identity cookie;
 --- must_die
@@ -595,7 +728,7 @@ qr/\[emerg\].*invalid value "cookie": write "concert_identity header"/
 
 
 
-=== TEST 62: concert_identity header takes nothing more
+=== TEST 77: concert_identity header takes nothing more
 --- http_config
 concert_identity header userId;
 --- must_die
@@ -604,7 +737,7 @@ qr/\[emerg\].*write "concert_identity header"/
 
 
 
-=== TEST 63: concert_identity is given once
+=== TEST 78: concert_identity is given once
 --- http_config
 concert_identity header;
 concert_identity header;
@@ -614,7 +747,7 @@ qr/\[emerg\].*"concert_identity" directive is duplicate/
 
 
 
-=== TEST 64: concert_zone has a size that is one
+=== TEST 79: concert_zone has a size that is one
 --- http_config
 concert_zone concert big;
 --- must_die
@@ -623,7 +756,7 @@ qr/\[emerg\].*invalid zone size "big": write at least 2m/
 
 
 
-=== TEST 65: concert_zone has room for what it keeps
+=== TEST 80: concert_zone has room for what it keeps
 --- http_config
 concert_zone concert 1m;
 --- must_die
@@ -632,7 +765,7 @@ qr/\[emerg\].*invalid zone size "1m": write at least 2m/
 
 
 
-=== TEST 66: concert_zone has a name and a size
+=== TEST 81: concert_zone has a name and a size
 --- http_config
 concert_zone 16m;
 --- must_die
@@ -641,7 +774,7 @@ qr/\[emerg\].*invalid number of arguments in "concert_zone" directive/
 
 
 
-=== TEST 67: concert_zone is given once
+=== TEST 82: concert_zone is given once
 --- http_config
 concert_zone concert 16m;
 concert_zone concert 16m;
@@ -651,7 +784,7 @@ qr/\[emerg\].*"concert_zone" directive is duplicate/
 
 
 
-=== TEST 68: the least zone that is accepted is enough to serve
+=== TEST 83: the least zone that is accepted is enough to serve
 --- data
 $user = user(7)
 --- http_config
@@ -663,7 +796,7 @@ GET /api/balance/$user
 
 
 
-=== TEST 69: a user of Redis needs a password
+=== TEST 84: a user of Redis needs a password
 --- http_config
 concert_redis $TEST_NGINX_CONCERT_REDIS user=ann;
 --- must_die
@@ -672,7 +805,7 @@ qr/\[emerg\].*user=ann has no password: write password_file=/
 
 
 
-=== TEST 70: the password file of Redis is there
+=== TEST 85: the password file of Redis is there
 --- http_config
 concert_redis $TEST_NGINX_CONCERT_REDIS password_file=nowhere;
 --- must_die
@@ -681,7 +814,7 @@ qr/\[emerg\].*cannot open ".*nowhere": write a file/
 
 
 
-=== TEST 71: the password file of Redis has a password
+=== TEST 86: the password file of Redis has a password
 --- http_config
 concert_redis $TEST_NGINX_CONCERT_REDIS password_file=/dev/null;
 --- must_die
@@ -690,7 +823,7 @@ qr/\[emerg\].*the password file "\/dev\/null" has no password: write one of 1/
 
 
 
-=== TEST 72: what is wrong with a connection string is not told with a password
+=== TEST 87: what is wrong with a connection string is not told with a password
 --- http_config
 concert_postgres "host=/nowhere password=hidden words";
 --- must_die
@@ -699,7 +832,7 @@ qr/\[emerg\] \S+ invalid connection string: it may have a password, so it is not
 
 
 
-=== TEST 73: what is wrong with a URI is not told with a password
+=== TEST 88: what is wrong with a URI is not told with a password
 --- http_config
 concert_postgres "postgresql://concert:hidden@localhost:port/%zz";
 --- must_die
@@ -708,7 +841,7 @@ qr/\[emerg\] \S+ invalid connection string: it may have a password, so it is not
 
 
 
-=== TEST 74: a password that quotes are missing around is not told
+=== TEST 89: a password that quotes are missing around is not told
 --- http_config
 concert_postgres host=/nowhere password=hidden;
 --- must_die
