@@ -15,6 +15,7 @@ use Test::More;
 use Time::HiRes qw( sleep );
 
 use Concert;
+use Events;
 use OpenAPI;
 use Proxy;
 
@@ -25,6 +26,9 @@ use constant TRIES => 20;
 
 # more than a body may be
 use constant TOO_LARGE => 65537;
+
+# of a queue where nobody has to wait: a stream of who waits does not end
+use constant CAPACITY => 100_000;
 
 my $Conf = $ENV{TEST_NGINX_CONCERT_CONF} // 'conf';
 my $Api = OpenAPI->new("$Conf/openapi.yaml");
@@ -57,6 +61,7 @@ my %Sample = (
     'GET /api/token/{userId}' => sub { { userId => $_[0] } },
     'DELETE /api/token/{userId}' => sub { { userId => $_[0] } },
     'GET /api/token/status/{userId}' => sub { { userId => $_[0] } },
+    'GET /api/token/events/{userId}' => sub { { userId => $_[0] } },
     'PUT /api/balance/charge' => sub { ({}, { userId => $_[0],
                                               amount => 6000 }) },
     'GET /api/balance/{userId}' => sub { { userId => $_[0] } },
@@ -78,23 +83,28 @@ my %Sample = (
                reservationId => 0 + hold($_[0], $Schedule, ++$Seat) }) },
     'GET /api/reservations/payments/{paymentId}' => sub {
         { paymentId => payment_of(paid($_[0], $Schedule, ++$Seat)) } },
+    'PATCH /queue' => sub { ({}, { paused => JSON::PP::false,
+                                   rate => 1_000_000,
+                                   capacity => CAPACITY }) },
     map { $_ => sub { {} } } 'GET /healthz', 'GET /readyz', 'GET /metrics',
-                             'GET /status',
+                             'GET /status', 'GET /queue',
 );
 
 # Operations that make no sense without a token.
 my %Enters = map { $_ => 1 }
-             'GET /api/token/{userId}',
+             'GET /api/token/{userId}', 'GET /api/token/events/{userId}',
              grep { my $name = $_; grep { /token_not_active/ }
                                    $Api->outcomes($name) } $Api->operations;
 
 the_document();
 the_checker();
 
-my $Nginx = nginx(http => <<'END', server => 'limit_req zone=limited;');
+my $Nginx = nginx(queue => 'capacity=' . CAPACITY,
+                  server => 'limit_req zone=limited;', http => <<'END');
     concert_user_limit 3;
     limit_req_zone $http_x_limited zone=limited:1m rate=1r/m;
 END
+my $Operated = nginx();         # where nobody enters
 
 what_works();
 wrong_requests();
@@ -108,7 +118,7 @@ other_paths();
 too_many_requests();
 anything();
 
-$Nginx->stop;
+$_->stop for $Nginx, $Operated;
 
 stores_away();
 stores_frozen();
@@ -253,8 +263,9 @@ sub wrong_requests {
             my $schema = $Api->resolve($body->{content}{'application/json'}
                                             {schema});
 
+            $try->("no $_", $_, without => $_) for @{ $schema->{required} };
+
             for my $member (sort keys %{ $schema->{properties} }) {
-                $try->("no $member", $member, without => $member);
                 $try->("$member $_", $member, text => { $member => $_ })
                     for wrong_texts($schema->{properties}{$member});
             }
@@ -262,7 +273,8 @@ sub wrong_requests {
             $try->("a body of $_", '', body => $_)
                 for '', ' ', 'x', 'null', '[]', '"userId"', '{"userId":1',
                     "\xef\xbb\xbf{}", "{\"userId\":\"\xff\"}",
-                    '{"userId":"\ud800"}', '{}{}', '{"userId":1,"userId":1}';
+                    '{"userId":"\ud800"}', '{}{}', '{"userId":1,"userId":1}',
+                    $schema->{minProperties} ? ('{}', '{"x":1}') : ();
         }
 
         next if !$operation->{responses}{400};
@@ -275,16 +287,21 @@ sub wrong_requests {
 sub wrong_texts {
     my ($schema) = @_;
     my $resolved = $Api->resolve($schema);
+    my $type = $resolved->{type};
+    my %is = map { $_ => 1 } ref $type ? @$type : $type;
 
-    my @texts = ('null', 'true', '{}', '"1"', '1.0', '1e0', '""');
+    my @texts = ('{}', '"1"', '1.0', '1e0', '""',
+                 $is{null} ? () : 'null', $is{boolean} ? () : 'true');
 
-    if ($resolved->{type} eq 'array') {
+    return (@texts, '0', '1', '[]', '"true"') if $is{boolean};
+
+    if ($is{array}) {
         return (@texts, '1', '[]', '[1,1]', '[[1]]',
                 map { "[$_]" } @texts, wrong_texts($resolved->{items}));
     }
 
     return (@texts, '[]', '[1]', $resolved->{minimum} - 1,
-            '9007199254740992', '-9007199254740992');
+            ($resolved->{maximum} // MAX) + 1, '-9007199254740992');
 }
 
 sub identities {
@@ -343,8 +360,9 @@ sub admission {
     is($waiting->header('Retry-After'), $waiting->json->{nextPoll},
        'Retry-After is nextPoll');
 
-    expect($token, '200', $second->token);
-    is($second->token->header('Retry-After'), $second->token->json->{nextPoll},
+    my $looked = $second->token;
+    expect($token, '200', $looked);
+    is($looked->header('Retry-After'), $looked->json->{nextPoll},
        'when it asks, too');
     is_deeply([map { $_->get('/api/token/status/' . $_->id)->json }
                $first, $second, $full->client(someone())],
@@ -362,10 +380,35 @@ sub admission {
                ask($full, $name, user => $second->id));
     }
 
+    streams($full, $first, $second);
+
     my $leave = 'DELETE /api/token/{userId}';
     expect($leave, '204', ask($full, $leave, user => $first->id)) for 1 .. 2;
 
     $full->stop;
+}
+
+# Events of who is in and of who waits: their data are what the document says.
+sub streams {
+    my ($nginx, $active, $waiting) = @_;
+    my $watch = 'GET /api/token/events/{userId}';
+
+    expect($watch, '404 token_not_found',
+           ask($nginx, $watch, without_token => 1));
+    expect($watch, '204', ask($nginx, $watch, user => $active->id,
+                              headers => { 'Last-Event-ID' => 0 }));
+
+    for my $case ([$active, 'active'], [$waiting, 'position']) {
+        my ($user, $name) = @$case;
+        my $stream = Events->open($nginx, '/api/token/events/' . $user->id);
+        my $event = $stream->next;
+
+        is($event->{event}, $name, "an event of a stream is $name");
+        is_deeply([$Api->validate($Api->target('#/components/schemas/Token'),
+                                  $event->{data}, '')], [],
+                  'with a token as its data');
+        $stream->close;
+    }
 }
 
 # Outcomes that depend on what was done before.
@@ -613,7 +656,8 @@ sub other_methods {
 
 sub other_paths {
     for my $path (qw( /api /api/ /api/nothing /api/tokens /api/token/1/2
-                      /api/token/status/1/2 /api/balance /api/balance/1/2
+                      /api/token/status/1/2 /api/token/events/1/2 /queue/1
+                      /api/balance /api/balance/1/2
                       /api/concerts/ /api/concerts/1 /api/concerts/seats/1/2
                       /api/reservations/1/2 /api/reservations/payments/1/2
                       /api/payments/orders /nothing )) {
@@ -679,12 +723,13 @@ sub anything {
         $change{without_token} = 1 if rand() < 0.1;
         $change{query} = 'x=y&&=&size' if rand() < 0.05;
 
-        my $answer = ask($Nginx, $name, %change);
+        my $answer = ask($name eq 'PATCH /queue' ? $Operated : $Nginx, $name,
+                         %change);
 
         # a path that has become another
         next if $Api->outcome($answer) eq '404 route_not_found';
         next if $answer->status == 404 && ($change{path}{userId} // '')
-                eq 'status';
+                =~ /^(?:status|events)$/;
 
         my @complaints = $Api->complaints($name, $answer);
         push @complaints, 'an error of the server' if $answer->status >= 500;
@@ -746,7 +791,8 @@ sub stores_frozen {
         expect($name, '504 timeout',
                first_with(504, sub {
                    eventually_up($nginx);
-                   return frozen($proxy{$store}, $nginx, $name);
+                   return frozen($proxy{$store}, $nginx, $name,
+                                 without_token => $store eq 'redis');
                }));
     }
 
@@ -767,9 +813,9 @@ sub stores_frozen {
 }
 
 sub frozen {
-    my ($proxy, $nginx, $name) = @_;
+    my ($proxy, $nginx, $name, %change) = @_;
 
-    my $bytes = bytes($nginx, $name);
+    my $bytes = bytes($nginx, $name, %change);
     $proxy->freeze;
     my ($answer) = $nginx->together($bytes);
     $proxy->thaw;
@@ -796,8 +842,10 @@ sub stores_busy {
                                                : '503 store_unavailable'}
         } $Api->operations;
 
-        # requests with their tokens, made while there is somebody to ask
-        my %bytes = map { $_ => bytes($nginx, $_) } @names;
+        # Requests with their tokens, made while there is somebody to ask. Of
+        # a token that is known nobody asks Redis.
+        my %unknown = (without_token => $store eq 'redis');
+        my %bytes = map { $_ => bytes($nginx, $_, %unknown) } @names;
         my @waiting;
 
         $proxy{$store}->freeze;

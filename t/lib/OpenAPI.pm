@@ -24,7 +24,7 @@ my $Json = JSON::PP->new->canonical->allow_nonref;
 
 # The headers that an answer may have only if the document says so.
 my @Headers = qw( Link Retry-After Allow Location WWW-Authenticate
-                  Idempotency-Replayed );
+                  Idempotency-Replayed X-Accel-Buffering );
 
 my @Methods = qw( get put post delete options head patch trace );
 
@@ -331,6 +331,12 @@ my %Keyword = (
         push @$wrong, map { "$where.$_ is missing" }
                       grep { !exists $value->{$_} } @$names
             if ref $value eq 'HASH';
+    },
+
+    minProperties => sub {
+        my ($self, $least, $value, $where, $wrong) = @_;
+        push @$wrong, "$where has less than $least members"
+            if ref $value eq 'HASH' && keys %$value < $least;
     },
 
     items => sub {
