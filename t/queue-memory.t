@@ -180,6 +180,13 @@ for my $case ([ close => 'open', 'away' ], [ freeze => 'thaw', 'frozen' ]) {
     $proxy->close;
     is_deeply positions(@users), [ 1 .. 6 ], 'the others are known to wait';
     redis('DEL', keys_of($name));
+
+    # its numbers get higher than those that were waiting
+    my $other = beside($name, 'capacity=1');
+    for my $user (strangers($other, 20)) {
+        $user->enter;
+        $user->leave;
+    }
     $proxy->open;
 
     my @let_in;
@@ -196,7 +203,7 @@ for my $case ([ close => 'open', 'away' ], [ freeze => 'thaw', 'frozen' ]) {
     is_deeply positions(@users), [ 1 .. 5, 0 ], 'which stays so';
     is position($first), '404 token_not_found',
        'who was in has to enter again';
-    $nginx->stop;
+    $_->stop for $nginx, $other;
     $proxy->close;
 }
 
