@@ -27,6 +27,8 @@ static ngx_int_t ngx_http_concert_problem_body(ngx_http_request_t *r,
 static void *ngx_http_concert_reply_alloc(void *data, size_t size);
 static ngx_int_t ngx_http_concert_reply_headers(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status);
+static ngx_int_t ngx_http_concert_reply_advice(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply, ngx_uint_t status);
 static ngx_int_t ngx_http_concert_reply_header(ngx_http_request_t *r,
     const char *name, ngx_str_t *value);
 static ngx_int_t ngx_http_concert_reply_challenge(ngx_http_request_t *r,
@@ -318,10 +320,6 @@ static ngx_int_t
 ngx_http_concert_reply_headers(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status)
 {
-    u_char      *p;
-    ngx_str_t    value;
-    ngx_uint_t   retry_after;
-
     if (ngx_http_concert_reply_header(r, "Cache-Control",
                                       &ngx_http_concert_no_store)
         != NGX_OK)
@@ -353,27 +351,34 @@ ngx_http_concert_reply_headers(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (status == NGX_HTTP_NOT_ALLOWED
-        && ngx_http_concert_reply_allow(r) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    return ngx_http_concert_reply_advice(r, reply, status);
+}
 
-    if (status == NGX_HTTP_UNAUTHORIZED
-        && ngx_http_concert_conf->identity.kind
-           == NGX_HTTP_CONCERT_IDENTITY_JWT
-        && ngx_http_concert_reply_challenge(r, reply) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+
+/* what to do instead, or when to come again */
+
+static ngx_int_t
+ngx_http_concert_reply_advice(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply, ngx_uint_t status)
+{
+    u_char      *p;
+    ngx_str_t    value;
+    ngx_uint_t   retry_after;
 
     retry_after = reply->retry_after;
 
-    if (retry_after == 0
-        && (status == NGX_HTTP_SERVICE_UNAVAILABLE
-            || status == NGX_HTTP_TOO_MANY_REQUESTS))
-    {
-        retry_after = NGX_HTTP_CONCERT_RETRY_AFTER;
+    switch (status) {
+
+    case NGX_HTTP_NOT_ALLOWED:
+        return ngx_http_concert_reply_allow(r);
+
+    case NGX_HTTP_UNAUTHORIZED:
+        return ngx_http_concert_reply_challenge(r, reply);
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        retry_after = ngx_max(retry_after, NGX_HTTP_CONCERT_RETRY_AFTER);
+        break;
     }
 
     if (retry_after == 0) {
@@ -422,6 +427,11 @@ ngx_http_concert_reply_challenge(ngx_http_request_t *r,
     ngx_str_t   value;
 
     static ngx_str_t  realm = ngx_string("Bearer realm=\"concert\"");
+
+    if (ngx_http_concert_conf->identity.kind != NGX_HTTP_CONCERT_IDENTITY_JWT)
+    {
+        return NGX_OK;
+    }
 
     if (ngx_strcmp(reply->code, "identity_invalid") != 0) {
         return ngx_http_concert_reply_header(r, "WWW-Authenticate", &realm);
