@@ -33,7 +33,7 @@ nginx_configure() {
     if [[ $files == unlimited ]] || (( files > 65536 )); then
         files=65536
     fi
-    connections=$(( files / 4 ))
+    connections=${CONNECTIONS:-$(( files / 4 ))}
 
     text=$(<"$repo/conf/stack/nginx.conf.in")
     text=${text//@LOAD_MODULE@/"$load"}
