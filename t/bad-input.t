@@ -31,6 +31,7 @@ my %Route = (
     'GET /api/token/' => { id => $User, own => 1 },
     'DELETE /api/token/' => { id => $User, own => 1 },
     'GET /api/token/status/' => { id => $User, own => 1 },
+    'GET /api/token/events/' => { id => $User, own => 1 },
     'PUT /api/balance/charge' => {
         body => { userId => 0 + $User, amount => 10 } },
     'GET /api/balance/' => { id => $User, own => 1 },

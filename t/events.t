@@ -6,7 +6,7 @@ use warnings;
 use Test::More;
 
 use Concert;
-use Events;
+use Events; $| = 1;
 
 sub watch {
     my ($nginx, $user, %headers) = @_;

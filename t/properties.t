@@ -44,7 +44,9 @@ for my $user (@Users) {
     $Payments{$user} = [payment_of(paid($user, $Schedules[0], ++$Seat))];
 }
 
-for my $name ($Api->operations) {
+# What sets the queue changes all that follows, and a stream has no end (they
+# have tests of their own: operators.t, events.t).
+for my $name (grep { !/queue|events/ } $Api->operations) {
     my ($requests, %seen, @bad) = (0);
     my @kinds = fields($name) ? qw( right right limit limit wrong wrong wrong )
                               : 'right';
@@ -223,6 +225,9 @@ sub random {
                     1 .. MAX_SEATS;
         return [map { 0 + $_ } sort keys %items];
     }
+
+    # any text, as the id of an event
+    return 'x' if !$schema->{pattern};
 
     return word($schema, $schema->{minLength}
                 + int(rand $schema->{maxLength}
