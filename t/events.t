@@ -6,7 +6,8 @@ use warnings;
 use Test::More;
 
 use Concert;
-use Events; $| = 1;
+use Events;
+use H2;
 
 sub watch {
     my ($nginx, $user, %headers) = @_;
@@ -155,6 +156,60 @@ sub position { return $_[0]->next->{data}{position} }
                'so that the old worker goes';
     is watch($nginx, $users[4])->next->{data}{position}, 5,
        'the new one goes on where the old one was';
+    $nginx->stop;
+}
+
+# clients that take nothing
+{
+    my $path = Concert::new_root() . '/socket';
+    my $nginx = nginx(queue => 'capacity=1 poll=100ms', server =>
+                      "listen unix:$path http2; send_timeout 2s;");
+    my ($ann, $ben, $cy) = strangers($nginx, 3);
+    my %watches;
+
+    $_->enter for $ann, $ben, $cy;
+
+    for my $user ($ben, $cy) {
+        my $h2 = H2->new($path, window => 0);
+        my $stream = $h2->ask($user->bytes_of(
+                         GET => '/api/token/events/' . $user->id));
+
+        is $h2->begins($stream), 200, 'a client that takes nothing may watch';
+        $watches{ $user->id } = [ $h2, $stream ];
+    }
+
+    $ann->leave;
+    eventually { $nginx->metric('concert_event_streams') == 0 }
+               'a stream that is not taken is given up';
+
+    kill HUP => $nginx->{pid};
+    eventually { grep { /exited with code 0/ } $nginx->log }
+               'so that none keeps a worker that drains';
+    $nginx->stop;
+}
+
+# a reload, with such a client
+{
+    my $path = Concert::new_root() . '/socket';
+    my $nginx = nginx(queue => 'capacity=1 poll=100ms', server =>
+                      "listen unix:$path http2; send_timeout 5s;");
+    my ($ann, $ben) = strangers($nginx, 2);
+
+    $_->enter for $ann, $ben;
+
+    my $h2 = H2->new($path, window => 0);
+    my $stream = $h2->ask($ben->bytes_of(
+                     GET => '/api/token/events/' . $ben->id));
+
+    $h2->begins($stream);
+    kill HUP => $nginx->{pid};
+    eventually { grep { /gracefully shutting down/ } $nginx->log }
+               'a worker drains';
+    sleep 2;
+    $h2->widen($stream, 1 << 16);
+    is scalar(() = $h2->answer($stream)->{body} =~ /^retry: /mg), 1,
+       'and says once when to come again';
+    eventually { grep { /exited with code 0/ } $nginx->log } 'and goes';
     $nginx->stop;
 }
 

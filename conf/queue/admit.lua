@@ -73,7 +73,12 @@ end
 
 turn()
 local gone = sweep()
-local admitted, missed = admit()
+local admitted = admit()
+local missed = tonumber(redis.call('HGET', queue, 'missed') or 0)
+
+if missed > 0 then
+    redis.call('HDEL', queue, 'missed')
+end
 
 local count = ended - tonumber(ARGV[5])
 local users = {}
@@ -87,5 +92,5 @@ end
 
 return answer(admitted, missed, gone, redis.call('ZCARD', waiting),
               redis.call('ZCARD', active), redis.call('ZCARD', called),
-              capacity, rate, paused and 1 or 0, window(), #users,
+              capacity, rate, paused and 1 or 0, window(), last, #users,
               unpack(users))

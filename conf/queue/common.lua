@@ -64,20 +64,19 @@ elseif age == 1 then
     before = tonumber(state[6] or 0)
 end
 
--- How many are let in in 10^9 s: as in the last minute or, while
--- nobody was, as if the places came free evenly.
+-- How many are let in in 10^9 s: as in the last minute, but not fewer than as if
+-- the places came free evenly.
 local function pace()
     local seen_rate = (this + before * (1 - now % MINUTE / MINUTE))
                       * 1e12 / MINUTE
 
-    if seen_rate < 1 then
-        seen_rate = capacity * 1e12 / ttl
-        if rate > 0 then
-            seen_rate = math.min(seen_rate, rate * 1e6)
-        end
+    local least = capacity * 1e12 / ttl
+
+    if rate > 0 then
+        least = math.min(least, rate * 1e6)
     end
 
-    return math.min(math.max(1, math.floor(seen_rate)), 1e15)
+    return math.min(math.max(1, math.floor(math.max(seen_rate, least))), 1e15)
 end
 
 local function answer(...)
@@ -91,7 +90,9 @@ local function allowed()
     end
 
     local most = math.max(1, rate * BURST / 1000000)
-    local passed = now - tonumber(state[12] or 0)
+
+    -- a clock that was set back must not stop admission
+    local passed = math.max(0, now - tonumber(state[12] or 0))
     local credit = tonumber(state[11] or 0) + passed * rate / 1000000
 
     return math.min(most, credit)
@@ -99,27 +100,36 @@ end
 
 -- Who was let in, or is in, and whose time is over loses the place; as many as
 -- there are free places are let in, in the order of their numbers.  Returns
--- how many went in, and how many did not come in time.
+-- how many went in.
 local function admit()
     redis.call('ZREMRANGEBYSCORE', active, '-inf', decimal(now))
     local missed = redis.call('ZREMRANGEBYSCORE', called, '-inf', decimal(now))
 
+    if missed > 0 then
+        redis.call('HINCRBY', queue, 'missed', missed)
+    end
+
     if paused then
-        return 0, missed
+        return 0
     end
 
     local credit = allowed()
+
+    if rate > 0 and tonumber(state[12] or 0) > now then
+        redis.call('HSET', queue, 'credited', decimal(now))
+    end
+
     local free = capacity - redis.call('ZCARD', active)
                  - redis.call('ZCARD', called)
     local most = math.min(free, math.floor(credit), MOST_ADMITTED)
     if most <= 0 then
-        return 0, missed
+        return 0
     end
 
     local next = redis.call('ZPOPMIN', waiting, most)
     local n = #next / 2
     if n == 0 then
-        return 0, missed
+        return 0
     end
 
     local ends = decimal(now + claim)
@@ -138,7 +148,7 @@ local function admit()
         redis.call('HSET', queue, 'credit', state[11], 'credited', state[12])
     end
 
-    return n, missed
+    return n
 end
 
 -- Ends a user's token, if there is one, and lets every nginx know.
@@ -179,7 +189,7 @@ local function ticket()
 
     ends = tonumber(redis.call('ZSCORE', called, user) or 0)
     if ends > now then
-        ends = ends - claim + ttl
+        ends = math.min(ends - claim, now) + ttl
         redis.call('ZREM', called, user)
         redis.call('ZADD', active, decimal(ends), user)
         return ACTIVE, 0, ends

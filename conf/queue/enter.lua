@@ -1,6 +1,10 @@
 -- A place in the queue for a user: the one it has, or the next.
 
 local status, number, ends = ticket()
+if status == WAITING then
+    saw(number)
+end
+
 if status ~= NONE then
     return answer(status, number, ends)
 end

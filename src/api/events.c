@@ -20,6 +20,9 @@
 #define NGX_HTTP_CONCERT_EVENTS_HEARTBEAT  15000
 #define NGX_HTTP_CONCERT_EVENTS_AGAIN      1000
 
+/* how many positions a waiter is told, about, before it is in */
+#define NGX_HTTP_CONCERT_EVENTS_POSITIONS  50
+
 /* streams that are told of in one turn of the loop */
 #define NGX_HTTP_CONCERT_EVENTS_SLICE      200
 
@@ -57,6 +60,7 @@ static ngx_int_t ngx_http_concert_events_header(ngx_http_request_t *r,
 static ngx_http_concert_stream_t *ngx_http_concert_events_create(
     ngx_http_request_t *r, int64_t user_id);
 static void ngx_http_concert_events_close(void *data);
+static void ngx_http_concert_events_stop(ngx_http_concert_stream_t *stream);
 static void ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
     const ngx_http_concert_place_t *place);
 static void ngx_http_concert_events_tick(ngx_event_t *ev);
@@ -304,8 +308,21 @@ ngx_http_concert_events_close(void *data)
 {
     ngx_http_concert_stream_t *stream = data;
 
+    ngx_http_concert_events_stop(stream);
+
+    ngx_http_concert_nstreams--;
+    ngx_http_concert_conf->slot->streams = ngx_http_concert_nstreams;
+}
+
+
+/* nothing comes to the stream any more; it may still have bytes to send */
+
+static void
+ngx_http_concert_events_stop(ngx_http_concert_stream_t *stream)
+{
     if (stream->waits) {
         ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
+        stream->waits = 0;
     }
 
     if (stream->timer.timer_set) {
@@ -314,10 +331,8 @@ ngx_http_concert_events_close(void *data)
 
     if (stream->call) {
         stream->call->data = NULL;
+        stream->call = NULL;
     }
-
-    ngx_http_concert_nstreams--;
-    ngx_http_concert_conf->slot->streams = ngx_http_concert_nstreams;
 }
 
 
@@ -327,18 +342,26 @@ static void
 ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
     const ngx_http_concert_place_t *place)
 {
-    ngx_msec_t  pause;
+    ngx_msec_t                pause;
+    ngx_http_concert_zone_t  *zone;
 
-    if (!stream->waits) {
+    zone = ngx_http_concert_conf->shm_zone->data;
+
+    /* a number that was called and waits again is asked by the timer */
+
+    if (!stream->waits
+        && (ngx_atomic_uint_t) place->number > zone->queue.serving)
+    {
         stream->node.key = (ngx_rbtree_key_t) place->number;
         ngx_rbtree_insert(&ngx_http_concert_streams, &stream->node);
         stream->waits = 1;
     }
 
-    pause = ngx_http_concert_queue_poll(place) * 1000 + ngx_random() % 1000;
+    pause = place->wait * 1000 / NGX_HTTP_CONCERT_EVENTS_POSITIONS;
     pause = ngx_min(pause, NGX_HTTP_CONCERT_EVENTS_HEARTBEAT);
+    pause = ngx_max(pause, ngx_http_concert_conf->queue.poll);
 
-    ngx_add_timer(&stream->timer, pause);
+    ngx_add_timer(&stream->timer, pause + ngx_random() % (pause / 4 + 1));
 }
 
 
@@ -643,11 +666,7 @@ ngx_http_concert_events_alloc(void *data, size_t size)
 static void
 ngx_http_concert_events_end(ngx_http_concert_stream_t *stream, ngx_int_t rc)
 {
-    if (stream->waits) {
-        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
-        stream->waits = 0;
-    }
-
+    ngx_http_concert_events_stop(stream);
     ngx_http_concert_finalize(stream->request, rc);
 }
 

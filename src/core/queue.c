@@ -15,8 +15,9 @@
 /* how many times a waiter asks, about, before it is in */
 #define NGX_HTTP_CONCERT_POLLS        10
 
-/* ms in a run of the job */
+/* ms in a run of the job; no answer is so late */
 #define NGX_HTTP_CONCERT_DRIFT        1
+#define NGX_HTTP_CONCERT_LATE         60000
 
 /* s, in which as many are let in as the pace says */
 #define NGX_HTTP_CONCERT_PACE         1000000000
@@ -40,7 +41,7 @@ static void ngx_http_concert_queue_place(
     const ngx_http_concert_ticket_t *ticket, int64_t now,
     ngx_http_concert_place_t *place);
 static void ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
-    ngx_http_concert_ticket_t *ticket, int64_t now);
+    uint64_t salt, const ngx_http_concert_ticket_t *ticket);
 
 
 const ngx_http_concert_op_t  ngx_http_concert_look = {
@@ -176,7 +177,8 @@ ngx_http_concert_queue_epoch(ngx_http_concert_queue_state_t *state,
     state->ending = answer->ended;
     state->ended = answer->ended;
     state->pace = answer->pace;
-    state->skew += answer->now - ngx_http_concert_queue_now(state);
+    state->skew = answer->now - (ngx_http_concert_queue_now(state)
+                                 - (ngx_atomic_int_t) state->skew);
 
     ngx_http_concert_queue_renew(state);
 }
@@ -195,7 +197,11 @@ ngx_http_concert_queue_skew(ngx_http_concert_queue_state_t *state,
 
     off = now - ngx_http_concert_queue_now(state);
 
-    state->skew += ngx_max(off, -NGX_HTTP_CONCERT_DRIFT);
+    if (off > -NGX_HTTP_CONCERT_LATE) {
+        off = ngx_max(off, -NGX_HTTP_CONCERT_DRIFT);
+    }
+
+    state->skew += off;
 }
 
 
@@ -208,7 +214,9 @@ ngx_http_concert_queue_renew(ngx_http_concert_queue_state_t *state)
 
     generation = ngx_atomic_fetch_add(&state->generation, 1) + 1;
 
-    state->salt = state->epoch ^ (generation << 52);
+    /* the golden ratio spreads the generations; no salt is 0 */
+
+    state->salt = (state->epoch + generation * 0x9e3779b97f4a7c15) | 1;
 }
 
 
@@ -217,6 +225,7 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
     ngx_http_concert_place_t *place)
 {
     int64_t                           now;
+    ngx_atomic_uint_t                 salt;
     ngx_http_concert_zone_t          *zone;
     ngx_http_concert_ticket_t         ticket;
     ngx_http_concert_queue_state_t   *state;
@@ -228,6 +237,10 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
     zone = ngx_http_concert_queue_zone();
     state = &zone->queue;
     now = ngx_http_concert_queue_now(state);
+
+    /* read before the epoch is looked at, which changes after it */
+
+    salt = state->salt;
 
     ticket.user = call->user_id;
     ticket.number = answer->number;
@@ -248,14 +261,15 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
      * says what it is about to forget before it does so.
      */
 
-    if (answer->status == NGX_HTTP_CONCERT_TICKET_NONE
+    if (answer->status == NGX_HTTP_CONCERT_TICKET_NONE || salt == 0
         || (ngx_atomic_uint_t) answer->epoch != state->epoch
         || (ngx_atomic_uint_t) answer->ended < state->ending)
     {
         return;
     }
 
-    ngx_http_concert_tickets_store(&zone->tickets, state->salt, &ticket, now);
+    ngx_http_concert_tickets_store(&zone->tickets, salt, &ticket, now);
+    __sync_synchronize();
 
     if ((ngx_atomic_uint_t) answer->ended < state->ending) {
         ngx_http_concert_tickets_drop(&zone->tickets, ticket.user);
@@ -296,17 +310,18 @@ ngx_int_t
 ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
 {
     int64_t                          now;
+    ngx_atomic_uint_t                salt;
     ngx_http_concert_zone_t         *zone;
     ngx_http_concert_ticket_t        ticket;
     ngx_http_concert_queue_state_t  *state;
 
     zone = ngx_http_concert_queue_zone();
     state = &zone->queue;
+    salt = state->salt;
     ticket.user = user_id;
 
-    if (state->salt == 0
-        || !ngx_http_concert_tickets_find(&zone->tickets, state->salt,
-                                          &ticket))
+    if (salt == 0
+        || !ngx_http_concert_tickets_find(&zone->tickets, salt, &ticket))
     {
         return NGX_DECLINED;
     }
@@ -321,7 +336,7 @@ ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
 
     } else if (ticket.number > state->serving) {
         place->status = NGX_HTTP_CONCERT_TICKET_WAITING;
-        ngx_http_concert_queue_saw(zone, &ticket, now);
+        ngx_http_concert_queue_saw(zone, salt, &ticket);
 
     } else {
         return NGX_DECLINED;
@@ -336,8 +351,8 @@ ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
 /* once in a window Redis is told that a ticket's user still asks */
 
 static void
-ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
-    ngx_http_concert_ticket_t *ticket, int64_t now)
+ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone, uint64_t salt,
+    const ngx_http_concert_ticket_t *ticket)
 {
     unsigned  window;
 
@@ -351,9 +366,7 @@ ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
 
     ngx_http_concert_seen[ngx_http_concert_nseen++] = ticket->number;
 
-    ticket->window = window;
-    ngx_http_concert_tickets_store(&zone->tickets, zone->queue.salt, ticket,
-                                   now);
+    ngx_http_concert_tickets_note(&zone->tickets, salt, ticket, window);
 }
 
 
@@ -403,6 +416,40 @@ ngx_http_concert_queue_ended(void)
 }
 
 
+/*
+ * The answers of the job follow each other.  If one is behind the one before,
+ * Redis has lost its last writes, and nothing that is known may be trusted.
+ */
+
+void
+ngx_http_concert_queue_follow(ngx_http_concert_call_t *call, int64_t last)
+{
+    ngx_http_concert_queue_state_t   *state;
+    ngx_http_concert_queue_answer_t  *answer;
+
+    static int64_t  epoch, serving, given;
+
+    answer = &call->queue_answer;
+    state = &ngx_http_concert_queue_zone()->queue;
+
+    if ((ngx_atomic_uint_t) answer->epoch != state->epoch
+        || state->salt == 0
+        || (ngx_atomic_uint_t) answer->ended < state->ended
+        || (answer->epoch == epoch
+            && (answer->serving < serving || last < given)))
+    {
+        ngx_http_concert_queue_epoch(state, answer);
+    }
+
+    epoch = answer->epoch;
+    serving = answer->serving;
+    given = last;
+
+    ngx_http_concert_queue_learn(call);
+    ngx_http_concert_queue_skew(state, answer->now);
+}
+
+
 void
 ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
     const int64_t *users, ngx_uint_t n)
@@ -414,19 +461,14 @@ ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
     answer = &call->queue_answer;
     state = &ngx_http_concert_queue_zone()->queue;
 
-    if ((ngx_atomic_uint_t) answer->epoch != state->epoch) {
-        ngx_http_concert_queue_epoch(state, answer);
-    }
-
-    ngx_http_concert_queue_learn(call);
-
-    ngx_http_concert_queue_skew(state, answer->now);
-
     if ((ngx_atomic_uint_t) answer->ended == state->ended) {
         return;
     }
 
+    /* before the tickets are looked at: learn_ticket() does it the other way */
+
     state->ending = answer->ended;
+    __sync_synchronize();
 
     if (state->ended + n != (ngx_atomic_uint_t) answer->ended) {
         ngx_http_concert_queue_renew(state);
@@ -444,16 +486,20 @@ ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
 ngx_uint_t
 ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place)
 {
-    int64_t  ms, least;
+    int64_t  ms, least, most;
 
     if (place->status != NGX_HTTP_CONCERT_TICKET_WAITING) {
         return 0;
     }
 
+    /* who is let in meanwhile must come before the place is lost */
+
     least = ngx_http_concert_conf->queue.poll;
+    most = ngx_http_concert_conf->queue.claim / 2;
+    most = ngx_min(most, NGX_HTTP_CONCERT_MAX_POLL * 1000);
+
     ms = place->wait * 1000 / NGX_HTTP_CONCERT_POLLS;
-    ms = ngx_min(ms, NGX_HTTP_CONCERT_MAX_POLL * 1000);
-    ms = ngx_max(ms, least);
+    ms = ngx_max(ngx_min(ms, most), least);
 
     /* 0.8 to 1.2 of it; what is left of a second is up to chance, too */
 

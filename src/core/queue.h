@@ -93,6 +93,13 @@ void ngx_http_concert_queue_forget(int64_t user_id);
  * ngx_http_concert_queue_ended(): "users" are the last n of "ended" in all.
  */
 int64_t ngx_http_concert_queue_ended(void);
+
+/*
+ * For the same job, before that: takes the answer as what Redis's data are, be
+ * they of a new epoch or older than they were.  last: the last number given.
+ */
+void ngx_http_concert_queue_follow(ngx_http_concert_call_t *call,
+    int64_t last);
 void ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
     const int64_t *users, ngx_uint_t n);
 

@@ -29,6 +29,7 @@ enum {
     NGX_HTTP_CONCERT_ADMIT_RATE,
     NGX_HTTP_CONCERT_ADMIT_PAUSED,
     NGX_HTTP_CONCERT_ADMIT_WINDOW,
+    NGX_HTTP_CONCERT_ADMIT_LAST,
     NGX_HTTP_CONCERT_ADMIT_ENDED,
     NGX_HTTP_CONCERT_ADMIT_COLUMNS
 };
@@ -105,6 +106,7 @@ ngx_http_concert_admit_done(ngx_http_concert_call_t *call)
     queue = &zone->queue;
     answer = ngx_http_concert_admit_answer;
 
+    ngx_http_concert_queue_follow(call, answer[NGX_HTTP_CONCERT_ADMIT_LAST]);
     ngx_http_concert_queue_forget_ended(call,
                                      &answer[NGX_HTTP_CONCERT_ADMIT_COLUMNS],
                                      answer[NGX_HTTP_CONCERT_ADMIT_ENDED]);

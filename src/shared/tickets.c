@@ -233,6 +233,38 @@ ngx_http_concert_slot_victim(ngx_http_concert_bucket_t *bucket,
 
 
 void
+ngx_http_concert_tickets_note(ngx_http_concert_tickets_t *tickets,
+    uint64_t salt, const ngx_http_concert_ticket_t *ticket, unsigned window)
+{
+    uint64_t                    check, noted;
+    unsigned                    i;
+    ngx_http_concert_bucket_t  *bucket;
+
+    bucket = ngx_http_concert_bucket(tickets, ticket->user);
+
+    for (i = 0; i < NGX_HTTP_CONCERT_BUCKET; i++) {
+        check = ngx_http_concert_get(&bucket->slot[i].check);
+
+        if (ngx_http_concert_get(&bucket->user[i]) != ticket->user
+            || (check & NGX_HTTP_CONCERT_HASH_MASK)
+               != ngx_http_concert_ticket_check(salt, ticket))
+        {
+            continue;
+        }
+
+        noted = (check & NGX_HTTP_CONCERT_HASH_MASK)
+                | (uint64_t) (window & NGX_HTTP_CONCERT_WINDOW_MASK)
+                  << NGX_HTTP_CONCERT_WINDOW_SHIFT
+                | NGX_HTTP_CONCERT_SEEN;
+
+        (void) __atomic_compare_exchange_n(&bucket->slot[i].check, &check,
+                                           noted, 0, __ATOMIC_RELAXED,
+                                           __ATOMIC_RELAXED);
+    }
+}
+
+
+void
 ngx_http_concert_tickets_drop(ngx_http_concert_tickets_t *tickets,
     uint64_t user)
 {

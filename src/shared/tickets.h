@@ -64,6 +64,10 @@ int ngx_http_concert_tickets_find(ngx_http_concert_tickets_t *tickets,
 void ngx_http_concert_tickets_store(ngx_http_concert_tickets_t *tickets,
     uint64_t salt, const ngx_http_concert_ticket_t *ticket, uint64_t now);
 
+/* sets the window of a ticket, if it is still as it was found */
+void ngx_http_concert_tickets_note(ngx_http_concert_tickets_t *tickets,
+    uint64_t salt, const ngx_http_concert_ticket_t *ticket, unsigned window);
+
 /* forgets what is known of a user */
 void ngx_http_concert_tickets_drop(ngx_http_concert_tickets_t *tickets,
     uint64_t user);
