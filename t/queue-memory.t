@@ -412,6 +412,26 @@ sub difference {
     $nginx->stop;
 }
 
+# Redis comes back without its last writes: no new epoch, but older numbers
+{
+    my $name = 'older-' . stranger();
+    my $nginx = nginx(http => "concert_queue capacity=1 name=$name;");
+    my ($ann, $ben, $cy) = strangers($nginx, 3);
+
+    $_->enter for $ann, $ben, $cy;
+    is position($cy), 2, 'a place';
+    sleep 0.5;
+    redis('ZREM', "{concert:$name}:waiting", $cy->id);
+    redis('HSET', "{concert:$name}:queue", 'last', 2);
+
+    eventually { position($cy) =~ /token_not_found/ }
+               'that Redis has lost is none here either';
+    is position($ben), 1, 'others keep theirs';
+    is $cy->enter->json->{position}, 2, 'and who comes again is next';
+    is position($cy), 2, 'as every answer says';
+    $nginx->stop;
+}
+
 # when to ask again
 {
     my $nginx = nginx(queue => 'capacity=1 poll=2s ttl=20s');
