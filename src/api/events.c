@@ -107,21 +107,16 @@ static ngx_uint_t         ngx_http_concert_nstreams;
 static ngx_int_t
 ngx_http_concert_events_known(ngx_http_request_t *r, int64_t user_id)
 {
-    ngx_int_t                  rc;
-    ngx_http_concert_ctx_t    *ctx;
-    ngx_http_concert_place_t   place;
+    ngx_int_t                 rc;
+    ngx_http_concert_place_t  place;
 
     if (ngx_http_concert_queue_known(user_id, &place) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    ctx = ngx_http_concert_context(r, NULL);
-    if (ctx == NULL) {
+    if (ngx_http_concert_tell(r, user_id, place.position) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    ctx->user_id = user_id;
-    ctx->position = place.position;
 
     rc = ngx_http_concert_events_open(r, user_id, &place);
 

@@ -187,15 +187,10 @@ static ngx_int_t
 ngx_http_concert_token_send(ngx_http_request_t *r, int64_t user_id,
     const ngx_http_concert_place_t *place, ngx_http_concert_reply_t *reply)
 {
-    ngx_http_concert_ctx_t  *ctx;
-
-    ctx = ngx_http_concert_context(r, NULL);
-    if (ctx == NULL) {
+    if (ngx_http_concert_tell(r, user_id, place->position) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ctx->user_id = user_id;
-    ctx->position = place->position;
     reply->status = NGX_HTTP_OK;
 
     return ngx_http_concert_send(r, reply);

@@ -20,6 +20,8 @@ static const ngx_http_concert_endpoint_t *ngx_http_concert_endpoint(
     ngx_http_request_t *r, ngx_http_concert_route_t *route);
 static ngx_int_t ngx_http_concert_known(ngx_http_request_t *r,
     const ngx_http_concert_endpoint_t *endpoint);
+static ngx_http_concert_ctx_t *ngx_http_concert_context(
+    ngx_http_request_t *r, const ngx_http_concert_endpoint_t *endpoint);
 static ngx_http_concert_call_t *ngx_http_concert_attach(
     ngx_http_request_t *r, const ngx_http_concert_endpoint_t *endpoint);
 static void ngx_http_concert_detach(void *data);
@@ -184,7 +186,25 @@ ngx_http_concert_known(ngx_http_request_t *r,
 }
 
 
-ngx_http_concert_ctx_t *
+ngx_int_t
+ngx_http_concert_tell(ngx_http_request_t *r, int64_t user_id,
+    int64_t position)
+{
+    ngx_http_concert_ctx_t  *ctx;
+
+    ctx = ngx_http_concert_context(r, NULL);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->user_id = user_id;
+    ctx->position = position;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_concert_ctx_t *
 ngx_http_concert_context(ngx_http_request_t *r,
     const ngx_http_concert_endpoint_t *endpoint)
 {

@@ -154,9 +154,9 @@ ngx_int_t ngx_http_concert_query_integer(ngx_http_request_t *r,
 ngx_int_t ngx_http_concert_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
 
-/* what a request's variables are read from; makes it.  NULL: no memory */
-ngx_http_concert_ctx_t *ngx_http_concert_context(ngx_http_request_t *r,
-    const ngx_http_concert_endpoint_t *endpoint);
+/* for known(): what the request's variables tell.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_concert_tell(ngx_http_request_t *r, int64_t user_id,
+    int64_t position);
 
 /* answers from call->reply, or gives the call up when nobody waits */
 void ngx_http_concert_answer(ngx_http_concert_call_t *call);
