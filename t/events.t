@@ -21,7 +21,7 @@ sub strangers { my ($nginx, $n) = @_;
 sub position { return $_[0]->next->{data}{position} }
 
 {
-    my $nginx = nginx(queue => 'capacity=1 poll=100ms');
+    my $nginx = nginx(queue => 'capacity=1 poll=100ms ttl=30s');
     my ($ann, $ben, $cy) = strangers($nginx, 3);
 
     $_->enter for $ann, $ben, $cy;

@@ -249,10 +249,11 @@ sub estimates {
 
         my @bounds = map {
             my $part = 1 - $_ % 60_000 / 60_000;
-            ceil($position * 60 / ($this + $before * $part));
+            $position * 60 / ($this + $before * $part);
         } $start, $end;
 
-        return ($wait, @bounds);
+        # token() rounds up, but for a hundredth
+        return ($wait, ceil($bounds[0] - 0.02), ceil($bounds[1]));
     };
 
     my ($wait) = $estimate->(0, 600, 0);

@@ -471,7 +471,12 @@ ngx_http_concert_events_timer(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_http_concert_queue_known(stream->user_id, &place) == NGX_OK) {
+    if (ngx_exiting) {
+        ngx_http_concert_events_retire(stream);
+
+    } else if (ngx_http_concert_queue_known(stream->user_id, &place)
+               == NGX_OK)
+    {
         ngx_http_concert_events_go_on(stream, &place);
 
     } else {
