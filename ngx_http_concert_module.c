@@ -32,9 +32,6 @@
 #define NGX_HTTP_CONCERT_CLAIM       (30 * 1000)
 #define NGX_HTTP_CONCERT_POLL        1000
 
-/* let in in a second, or a minute */
-#define NGX_HTTP_CONCERT_MAX_RATE    1000000
-
 /* s; RFC 7519, 4.1.4: no more than a few minutes */
 #define NGX_HTTP_CONCERT_MAX_LEEWAY  300
 
@@ -952,7 +949,7 @@ ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     queue = &cmcf->queue;
 
     ngx_http_concert_number_t  numbers[] = {
-        { "capacity=", 1, 10000000, &queue->capacity },
+        { "capacity=", 1, NGX_HTTP_CONCERT_MAX_CAPACITY, &queue->capacity },
         { NULL, 0, 0, NULL }
     };
 

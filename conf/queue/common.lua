@@ -144,8 +144,8 @@ local function admit()
                'before', decimal(before))
 
     if rate > 0 then
-        state[11], state[12] = tostring(credit - n), decimal(now)
-        redis.call('HSET', queue, 'credit', state[11], 'credited', state[12])
+        redis.call('HSET', queue, 'credit', tostring(credit - n),
+                   'credited', decimal(now))
     end
 
     return n

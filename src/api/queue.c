@@ -9,10 +9,6 @@
 #include "api/api.h"
 
 
-#define NGX_HTTP_CONCERT_MAX_CAPACITY  10000000
-#define NGX_HTTP_CONCERT_MAX_RATE      1000000    /* in a second */
-
-
 /* the script's parameters: a number, "-" to go back, "" to leave it */
 
 typedef struct {

@@ -38,8 +38,7 @@ static void ngx_http_concert_queue_renew(
     ngx_http_concert_queue_state_t *state);
 static void ngx_http_concert_queue_place(
     const ngx_http_concert_queue_state_t *state,
-    const ngx_http_concert_ticket_t *ticket, int64_t now,
-    ngx_http_concert_place_t *place);
+    const ngx_http_concert_ticket_t *ticket, ngx_http_concert_place_t *place);
 static void ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
     uint64_t salt, const ngx_http_concert_ticket_t *ticket);
 
@@ -251,7 +250,7 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
     place->number = answer->number;
     place->ends = answer->ends;
 
-    ngx_http_concert_queue_place(state, &ticket, now, place);
+    ngx_http_concert_queue_place(state, &ticket, place);
 
     call->position = answer->status == NGX_HTTP_CONCERT_TICKET_NONE
                      ? -1 : place->position;
@@ -281,8 +280,7 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
 
 static void
 ngx_http_concert_queue_place(const ngx_http_concert_queue_state_t *state,
-    const ngx_http_concert_ticket_t *ticket, int64_t now,
-    ngx_http_concert_place_t *place)
+    const ngx_http_concert_ticket_t *ticket, ngx_http_concert_place_t *place)
 {
     int64_t  pace;
 
@@ -342,7 +340,7 @@ ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
         return NGX_DECLINED;
     }
 
-    ngx_http_concert_queue_place(state, &ticket, now, place);
+    ngx_http_concert_queue_place(state, &ticket, place);
 
     return NGX_OK;
 }

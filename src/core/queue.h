@@ -27,6 +27,12 @@
 #define NGX_HTTP_CONCERT_QUEUE_OWN      5
 
 
+/* what nginx.conf and an operator may set at most; the rate in a second */
+
+#define NGX_HTTP_CONCERT_MAX_CAPACITY   10000000
+#define NGX_HTTP_CONCERT_MAX_RATE       1000000
+
+
 typedef struct {
     ngx_str_t    name;
     ngx_uint_t   capacity;
