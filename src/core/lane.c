@@ -416,6 +416,12 @@ ngx_http_concert_lane_dispatch(ngx_http_concert_lane_t *lane)
 
     group->stats->waiting = group->nwaiting;
 
+    /* those that come later have waited for nothing yet */
+
+    if (group->nwaiting == 0 && group->gathered.timer_set) {
+        ngx_del_timer(&group->gathered);
+    }
+
     if (lane->ncalls) {
         ngx_http_concert_lane_post(lane);
     }
