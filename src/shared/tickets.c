@@ -1,5 +1,6 @@
 
 #include "shared/tickets.h"
+#include "shared/mix.h"
 
 
 /* of a check word: 48 bits of hash, the window, whether it was looked at */
@@ -13,7 +14,6 @@
 #define ngx_http_concert_set(p, v)   __atomic_store_n(p, v, __ATOMIC_RELAXED)
 
 
-static uint64_t ngx_http_concert_mix(uint64_t x);
 static ngx_http_concert_bucket_t *ngx_http_concert_bucket(
     ngx_http_concert_tickets_t *tickets, uint64_t user);
 static uint64_t ngx_http_concert_ticket_check(uint64_t salt,
@@ -33,21 +33,6 @@ ngx_http_concert_tickets_init(ngx_http_concert_tickets_t *tickets,
 {
     tickets->buckets = memory;
     tickets->nbuckets = size / sizeof(ngx_http_concert_bucket_t);
-}
-
-
-/* the finalizer of MurmurHash3 (Austin Appleby, public domain) */
-
-static uint64_t
-ngx_http_concert_mix(uint64_t x)
-{
-    x ^= x >> 33;
-    x *= 0xff51afd7ed558ccd;
-    x ^= x >> 33;
-    x *= 0xc4ceb9fe1a85ec53;
-    x ^= x >> 33;
-
-    return x;
 }
 
 

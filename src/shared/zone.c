@@ -2,6 +2,12 @@
 #include "shared/zone.h"
 
 
+/* of the memory that is left, pages get so much of it and tickets the rest */
+#define NGX_HTTP_CONCERT_CATALOG_PART  8
+
+
+static ngx_int_t ngx_http_concert_zone_catalog(ngx_slab_pool_t *shpool,
+    ngx_http_concert_zone_t *zone);
 static ngx_int_t ngx_http_concert_zone_tickets(ngx_slab_pool_t *shpool,
     ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_zone_add(void *sum, const void *part,
@@ -38,7 +44,9 @@ ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
     zone = ngx_slab_calloc(shpool, sizeof(ngx_http_concert_zone_t));
 
-    if (zone == NULL || ngx_http_concert_zone_tickets(shpool, zone) != NGX_OK)
+    if (zone == NULL
+        || ngx_http_concert_zone_catalog(shpool, zone) != NGX_OK
+        || ngx_http_concert_zone_tickets(shpool, zone) != NGX_OK)
     {
         ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                       "concert: zone \"%V\" is too small: write "
@@ -55,7 +63,30 @@ ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 }
 
 
-/* tickets get all the memory that is left, in one piece; it is new, so zero */
+/* memory is new, so zero */
+
+static ngx_int_t
+ngx_http_concert_zone_catalog(ngx_slab_pool_t *shpool,
+    ngx_http_concert_zone_t *zone)
+{
+    void    *memory;
+    size_t   size;
+
+    size = shpool->pfree * ngx_pagesize / NGX_HTTP_CONCERT_CATALOG_PART;
+    size = ngx_min(size, NGX_HTTP_CONCERT_CATALOG_SIZE);
+
+    memory = ngx_slab_alloc(shpool, size);
+    if (memory == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_concert_catalog_init(&zone->catalog, memory, size);
+
+    return NGX_OK;
+}
+
+
+/* tickets get all the memory that is left, in one piece */
 
 static ngx_int_t
 ngx_http_concert_zone_tickets(ngx_slab_pool_t *shpool,
@@ -74,6 +105,29 @@ ngx_http_concert_zone_tickets(ngx_slab_pool_t *shpool,
     ngx_http_concert_tickets_init(&zone->tickets, memory, size);
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_concert_zone_page(ngx_shm_zone_t *shm_zone,
+    const ngx_http_concert_catalog_page_t *page, const char *etag,
+    const void *body)
+{
+    ngx_slab_pool_t          *shpool;
+    ngx_http_concert_zone_t  *zone;
+
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+    zone = shm_zone->data;
+
+    /* nobody waits for a worker that stands still: the page comes again */
+
+    if (!ngx_shmtx_trylock(&shpool->mutex)) {
+        return;
+    }
+
+    ngx_http_concert_catalog_store(&zone->catalog, page, etag, body);
+
+    ngx_shmtx_unlock(&shpool->mutex);
 }
 
 

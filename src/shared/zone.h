@@ -1,9 +1,9 @@
 
 /*
  * What workers share: counters in a slot a worker, summed when they are read,
- * the last known state of the queue, and a copy of its tickets.  Atomic
- * operations only, no lock and no I/O; everything may be stale or lost without
- * harm.
+ * the last known state of the queue, a copy of its tickets, and pages of the
+ * catalog.  Atomic operations, no lock that anybody waits for and no I/O;
+ * everything may be stale or lost without harm.
  */
 
 
@@ -14,6 +14,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "shared/catalog.h"
 #include "shared/tickets.h"
 
 
@@ -58,6 +59,8 @@ typedef struct {
     ngx_atomic_t                   streams;     /* of events, now */
     ngx_atomic_t                   missed;      /* let in, and did not come */
     ngx_atomic_t                   forgotten;   /* waited, and did not ask */
+    ngx_atomic_t                   known_pages; /* of the catalog, sent */
+    ngx_atomic_t                   asked_pages; /* and asked for */
 } ngx_http_concert_slot_t;
 
 
@@ -88,13 +91,14 @@ typedef struct {
 
 
 /* a reload must find what it expects, or use a zone of another name */
-#define NGX_HTTP_CONCERT_ZONE_LAYOUT  2
+#define NGX_HTTP_CONCERT_ZONE_LAYOUT  3
 
 typedef struct {
     ngx_uint_t                      layout;
     ngx_http_concert_slot_t         slots[NGX_HTTP_CONCERT_SLOTS];
     ngx_http_concert_queue_state_t  queue;
     ngx_http_concert_tickets_t      tickets;
+    ngx_http_concert_catalog_t      catalog;
 } ngx_http_concert_zone_t;
 
 
@@ -108,6 +112,11 @@ extern const ngx_uint_t
  * On a reload the old one is taken as it is, since old workers still use it.
  */
 ngx_int_t ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data);
+
+/* remembers a page, unless another worker remembers one at this moment */
+void ngx_http_concert_zone_page(ngx_shm_zone_t *shm_zone,
+    const ngx_http_concert_catalog_page_t *page, const char *etag,
+    const void *body);
 
 void ngx_http_concert_zone_request(ngx_http_concert_slot_t *slot,
     ngx_uint_t route, ngx_uint_t status, ngx_msec_t ms);
