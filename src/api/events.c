@@ -50,7 +50,7 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_concert_events_known(ngx_http_request_t *r,
-    int64_t user_id);
+    const ngx_http_concert_known_t *known);
 static ngx_int_t ngx_http_concert_events_start(ngx_http_concert_call_t *call);
 static void ngx_http_concert_events_looked(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_events_open(ngx_http_request_t *r,
@@ -105,20 +105,16 @@ static ngx_uint_t         ngx_http_concert_nstreams;
 
 
 static ngx_int_t
-ngx_http_concert_events_known(ngx_http_request_t *r, int64_t user_id)
+ngx_http_concert_events_known(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known)
 {
-    ngx_int_t                 rc;
-    ngx_http_concert_place_t  place;
+    ngx_int_t  rc;
 
-    if (ngx_http_concert_queue_known(user_id, &place) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    if (ngx_http_concert_tell(r, user_id, place.position) != NGX_OK) {
+    if (ngx_http_concert_tell(r, known) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_concert_events_open(r, user_id, &place);
+    rc = ngx_http_concert_events_open(r, known->user_id, &known->place);
 
     if (rc == NGX_DONE) {
         r->main->count++;

@@ -12,17 +12,14 @@
 static ngx_int_t ngx_http_concert_enter_start(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_start(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_known(ngx_http_request_t *r,
-    int64_t user_id);
+    const ngx_http_concert_known_t *known);
 static ngx_int_t ngx_http_concert_leave_start(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_status_start(
     ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_status_known(ngx_http_request_t *r,
-    int64_t user_id);
+    const ngx_http_concert_known_t *known);
 static ngx_int_t ngx_http_concert_queue_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
-static ngx_int_t ngx_http_concert_token_send(ngx_http_request_t *r,
-    int64_t user_id, const ngx_http_concert_place_t *place,
-    ngx_http_concert_reply_t *reply);
 static void *ngx_http_concert_token_alloc(void *data, size_t size);
 static void ngx_http_concert_token_done(ngx_http_concert_call_t *call);
 static void ngx_http_concert_token_status_done(ngx_http_concert_call_t *call);
@@ -131,23 +128,20 @@ ngx_http_concert_queue_run(ngx_http_concert_call_t *call,
 
 
 static ngx_int_t
-ngx_http_concert_token_known(ngx_http_request_t *r, int64_t user_id)
+ngx_http_concert_token_known(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known)
 {
     ngx_http_concert_json_t   json;
-    ngx_http_concert_place_t  place;
     ngx_http_concert_reply_t  reply;
-
-    if (ngx_http_concert_queue_known(user_id, &place) != NGX_OK) {
-        return NGX_DECLINED;
-    }
 
     ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
 
     ngx_http_concert_json_init(&json, ngx_http_concert_token_alloc, r->pool,
                                NGX_HTTP_CONCERT_TOKEN_SIZE);
 
-    reply.retry_after = ngx_http_concert_queue_poll(&place);
-    ngx_http_concert_queue_json(&json, user_id, &place, reply.retry_after);
+    reply.retry_after = ngx_http_concert_queue_poll(&known->place);
+    ngx_http_concert_queue_json(&json, known->user_id, &known->place,
+                                reply.retry_after);
 
     if (json.failed) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -155,7 +149,7 @@ ngx_http_concert_token_known(ngx_http_request_t *r, int64_t user_id)
 
     reply.body = ngx_http_concert_call_text(&json);
 
-    return ngx_http_concert_token_send(r, user_id, &place, &reply);
+    return ngx_http_concert_tell_reply(r, known, &reply);
 }
 
 
@@ -167,33 +161,15 @@ ngx_http_concert_token_alloc(void *data, size_t size)
 
 
 static ngx_int_t
-ngx_http_concert_token_status_known(ngx_http_request_t *r, int64_t user_id)
+ngx_http_concert_token_status_known(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known)
 {
-    ngx_http_concert_place_t  place;
     ngx_http_concert_reply_t  reply;
 
-    if (ngx_http_concert_queue_known(user_id, &place) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
     ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
-    ngx_http_concert_token_status_reply(&place, &reply);
+    ngx_http_concert_token_status_reply(&known->place, &reply);
 
-    return ngx_http_concert_token_send(r, user_id, &place, &reply);
-}
-
-
-static ngx_int_t
-ngx_http_concert_token_send(ngx_http_request_t *r, int64_t user_id,
-    const ngx_http_concert_place_t *place, ngx_http_concert_reply_t *reply)
-{
-    if (ngx_http_concert_tell(r, user_id, place->position) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    reply->status = NGX_HTTP_OK;
-
-    return ngx_http_concert_send(r, reply);
+    return ngx_http_concert_tell_reply(r, known, &reply);
 }
 
 

@@ -20,6 +20,8 @@ static const ngx_http_concert_endpoint_t *ngx_http_concert_endpoint(
     ngx_http_request_t *r, ngx_http_concert_route_t *route);
 static ngx_int_t ngx_http_concert_known(ngx_http_request_t *r,
     const ngx_http_concert_endpoint_t *endpoint);
+static ngx_int_t ngx_http_concert_known_caller(ngx_http_request_t *r,
+    ngx_uint_t flags, ngx_http_concert_known_t *known);
 static ngx_http_concert_ctx_t *ngx_http_concert_context(
     ngx_http_request_t *r, const ngx_http_concert_endpoint_t *endpoint);
 static ngx_http_concert_call_t *ngx_http_concert_attach(
@@ -158,23 +160,21 @@ static ngx_int_t
 ngx_http_concert_known(ngx_http_request_t *r,
     const ngx_http_concert_endpoint_t *endpoint)
 {
-    int64_t      id, user_id;
-    ngx_int_t    rc;
-    const char  *wrong;
+    ngx_http_concert_known_t  known;
 
-    if (ngx_http_concert_path_id(r, &id) != NGX_OK) {
+    known.id = 0;
+
+    if (((endpoint->flags & NGX_HTTP_CONCERT_ID)
+         && ngx_http_concert_path_id(r, &known.id) != NGX_OK)
+        || ngx_http_concert_known_caller(r, endpoint->flags, &known) != NGX_OK
+        || ngx_http_concert_queue_known(known.user_id, &known.place) != NGX_OK)
+    {
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_concert_caller(r, &user_id, &wrong);
-
-    if (rc == NGX_DECLINED
-        && ngx_http_concert_conf->identity.kind
-           == NGX_HTTP_CONCERT_IDENTITY_HEADER)
+    if ((endpoint->flags & NGX_HTTP_CONCERT_ACTIVE)
+        && known.place.status != NGX_HTTP_CONCERT_TICKET_ACTIVE)
     {
-        user_id = id;
-
-    } else if (rc != NGX_OK || user_id != id) {
         return NGX_DECLINED;
     }
 
@@ -182,13 +182,39 @@ ngx_http_concert_known(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return endpoint->known(r, user_id);
+    return endpoint->known(r, &known);
+}
+
+
+static ngx_int_t
+ngx_http_concert_known_caller(ngx_http_request_t *r, ngx_uint_t flags,
+    ngx_http_concert_known_t *known)
+{
+    ngx_int_t    rc;
+    const char  *wrong;
+
+    rc = ngx_http_concert_caller(r, &known->user_id, &wrong);
+
+    if (!(flags & NGX_HTTP_CONCERT_ID_IS_USER)) {
+        return rc;
+    }
+
+    if (rc == NGX_DECLINED
+        && ngx_http_concert_conf->identity.kind
+           == NGX_HTTP_CONCERT_IDENTITY_HEADER)
+    {
+        known->user_id = known->id;
+        return NGX_OK;
+    }
+
+    return (rc == NGX_OK && known->user_id == known->id) ? NGX_OK
+                                                         : NGX_DECLINED;
 }
 
 
 ngx_int_t
-ngx_http_concert_tell(ngx_http_request_t *r, int64_t user_id,
-    int64_t position)
+ngx_http_concert_tell(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known)
 {
     ngx_http_concert_ctx_t  *ctx;
 
@@ -197,10 +223,24 @@ ngx_http_concert_tell(ngx_http_request_t *r, int64_t user_id,
         return NGX_ERROR;
     }
 
-    ctx->user_id = user_id;
-    ctx->position = position;
+    ctx->user_id = known->user_id;
+    ctx->position = known->place.position;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_concert_tell_reply(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known, ngx_http_concert_reply_t *reply)
+{
+    if (ngx_http_concert_tell(r, known) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    reply->status = NGX_HTTP_OK;
+
+    return ngx_http_concert_send(r, reply);
 }
 
 

@@ -44,9 +44,18 @@
 typedef struct ngx_http_concert_endpoint_s  ngx_http_concert_endpoint_t;
 
 
+/* a request whose caller's place in the queue is known from memory */
+
+typedef struct {
+    int64_t                     id;            /* of the path, if it has one */
+    int64_t                     user_id;
+    ngx_http_concert_place_t    place;
+} ngx_http_concert_known_t;
+
+
 /*
- * One method of a route.  known(), where there is one, answers for the user of
- * the path from memory, with what ngx_http_concert_send() returns, or
+ * One method of a route.  known(), where there is one, answers from memory
+ * whom the flags let through, with what ngx_http_concert_send() returns, or
  * NGX_DECLINED: then the request goes the long way.  parse(), where there is
  * one, reads the query and the body (NULL without one) into the call; start()
  * begins the work by running a step.  Both return NGX_OK, NGX_DECLINED when
@@ -62,7 +71,7 @@ struct ngx_http_concert_endpoint_s {
                                        json_t *body);
     ngx_int_t                 (*start)(ngx_http_concert_call_t *call);
     ngx_int_t                 (*known)(ngx_http_request_t *r,
-                                       int64_t user_id);
+                                 const ngx_http_concert_known_t *known);
 };
 
 
@@ -92,6 +101,7 @@ typedef struct {
     ngx_flag_t                        has_queue;
     ngx_msec_t                        hold;
     ngx_msec_t                        timeout;
+    ngx_msec_t                        catalog_cache; /* 0: off */
     ngx_int_t                         max_seats;
     ngx_int_t                         user_limit;    /* 0: none */
     ngx_uint_t                        charge;
@@ -155,8 +165,12 @@ ngx_int_t ngx_http_concert_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
 
 /* for known(): what the request's variables tell.  NGX_ERROR: no memory */
-ngx_int_t ngx_http_concert_tell(ngx_http_request_t *r, int64_t user_id,
-    int64_t position);
+ngx_int_t ngx_http_concert_tell(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known);
+
+/* the same, and answers with a 200 */
+ngx_int_t ngx_http_concert_tell_reply(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known, ngx_http_concert_reply_t *reply);
 
 /* answers from call->reply, or gives the call up when nobody waits */
 void ngx_http_concert_answer(ngx_http_concert_call_t *call);
