@@ -26,11 +26,14 @@
 /* defaults; times in ms */
 #define NGX_HTTP_CONCERT_HOLD        (5 * 60 * 1000)
 #define NGX_HTTP_CONCERT_TIMEOUT     3000
+#define NGX_HTTP_CONCERT_CACHE       1000
 #define NGX_HTTP_CONCERT_MAX_SEATS   4
 #define NGX_HTTP_CONCERT_CAPACITY    1000
 #define NGX_HTTP_CONCERT_TTL         (10 * 60 * 1000)
 #define NGX_HTTP_CONCERT_CLAIM       (30 * 1000)
 #define NGX_HTTP_CONCERT_POLL        1000
+
+#define NGX_HTTP_CONCERT_MAX_CACHE   (24 * 60 * 60 * 1000)
 
 /* s; RFC 7519, 4.1.4: no more than a few minutes */
 #define NGX_HTTP_CONCERT_MAX_LEEWAY  300
@@ -98,6 +101,8 @@ static ngx_int_t ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_http_concert_redis_keys(ngx_conf_t *cf,
     ngx_http_concert_redis_conf_t *rcf, ngx_str_t *name);
 static char *ngx_http_concert_word_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_concert_cache_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_concert_identity_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
@@ -222,6 +227,13 @@ static ngx_command_t  ngx_http_concert_commands[] = {
       offsetof(ngx_http_concert_main_conf_t, timeout),
       &ngx_http_concert_msec_post },
 
+    { ngx_string("concert_catalog_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_concert_cache_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("concert_max_seats"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -305,6 +317,7 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
 
     cmcf->hold = NGX_CONF_UNSET_MSEC;
     cmcf->timeout = NGX_CONF_UNSET_MSEC;
+    cmcf->catalog_cache = NGX_CONF_UNSET_MSEC;
     cmcf->max_seats = NGX_CONF_UNSET;
     cmcf->user_limit = NGX_CONF_UNSET;
     cmcf->charge = NGX_CONF_UNSET_UINT;
@@ -331,6 +344,7 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
 
     ngx_conf_init_msec_value(cmcf->hold, NGX_HTTP_CONCERT_HOLD);
     ngx_conf_init_msec_value(cmcf->timeout, NGX_HTTP_CONCERT_TIMEOUT);
+    ngx_conf_init_msec_value(cmcf->catalog_cache, NGX_HTTP_CONCERT_CACHE);
     ngx_conf_init_value(cmcf->max_seats, NGX_HTTP_CONCERT_MAX_SEATS);
     ngx_conf_init_value(cmcf->user_limit, 0);
     ngx_conf_init_uint_value(cmcf->charge, NGX_HTTP_CONCERT_CHARGE_FREE);
@@ -1161,6 +1175,44 @@ ngx_http_concert_word_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     *field = word->value;
+
+    return NGX_CONF_OK;
+}
+
+
+/* concert_catalog_cache time|off; */
+
+static char *
+ngx_http_concert_cache_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_int_t   ms;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (cmcf->catalog_cache != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        cmcf->catalog_cache = 0;
+        return NGX_CONF_OK;
+    }
+
+    ms = ngx_parse_time(&value[1], 0);
+
+    if (ms == NGX_ERROR || ms == 0 || ms > NGX_HTTP_CONCERT_MAX_CACHE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\": write a time of at most a "
+                           "day, as \"%V 1s\", or \"%V off\"", &value[1],
+                           &cmd->name, &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    cmcf->catalog_cache = (ngx_msec_t) ms;
 
     return NGX_CONF_OK;
 }

@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 188;
+plan tests => 199;
 
 run_tests();
 
@@ -34,6 +34,7 @@ concert_queue capacity=10 rate=100/s ttl=1h claim=1m poll=2s
               name=every-directive_1;
 concert_hold 90s;
 concert_timeout 1500ms;
+concert_catalog_cache 500ms;
 concert_max_seats 8;
 concert_user_limit 8;
 concert_charge free;
@@ -847,3 +848,53 @@ concert_postgres host=/nowhere password=hidden;
 --- must_die
 --- error_log eval
 qr/\[emerg\] \S+ the connection string ends at the first space: put all of it into quotes in \S+\s/
+
+
+
+=== TEST 90: concert_catalog_cache is a time
+--- http_config
+concert_catalog_cache soon;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid value "soon": write a time of at most a day, as "concert_catalog_cache 1s", or "concert_catalog_cache off"/
+
+
+
+=== TEST 91: concert_catalog_cache is more than no time
+--- http_config
+concert_catalog_cache 0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid value "0": write a time of at most a day/
+
+
+
+=== TEST 92: concert_catalog_cache is at most a day
+--- http_config
+concert_catalog_cache 25h;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid value "25h": write a time of at most a day/
+
+
+
+=== TEST 93: concert_catalog_cache is given once
+--- http_config
+concert_catalog_cache off;
+concert_catalog_cache 1s;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_catalog_cache" directive is duplicate/
+
+
+
+=== TEST 94: concert_catalog_cache may be off
+--- data
+$user = stranger()
+--- http_config
+concert_catalog_cache off;
+--- active: $user
+--- request
+GET /api/concerts?size=1
+--- response_headers
+Cache-Control: private, no-cache

@@ -99,9 +99,11 @@ sub fields {
     my $operation = $Api->operation($name);
     my $schema = body_schema($operation);
 
+    # of a condition no text is wrong
     my @fields = map { { in => $_->{in}, name => $_->{name},
                          required => $_->{required},
                          schema => schema($_->{schema}) } }
+                 grep { $_->{name} ne 'If-None-Match' }
                  @{ $operation->{parameters} };
 
     push @fields, map { my $member = $_;
@@ -434,8 +436,7 @@ sub complaints {
     my @wrong = $Api->complaints($name, $answer);
 
     push @wrong, 'the server failed' if $status >= 500 || !$status;
-    push @wrong, 'it may be cached'
-        if ($answer->header('Cache-Control') // '') ne 'no-store';
+    push @wrong, $Api->cache_complaints($name, $answer);
     push @wrong, 'the document allows the request'
         if $status == 400 && $kind ne 'wrong';
     push @wrong, 'the document does not allow the request'

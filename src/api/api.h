@@ -12,9 +12,27 @@
 #include "core/request.h"
 
 
+/* a list that all users see the same, so that its pages are kept in memory */
+
+enum {
+    NGX_HTTP_CONCERT_LIST_CONCERTS = 1,
+    NGX_HTTP_CONCERT_LIST_SCHEDULES
+};
+
+
+typedef struct {
+    ngx_uint_t                   number;
+    ngx_http_concert_op_t        op;        /* [id,] after, rows */
+    void                       (*read)(ngx_http_concert_call_t *call,
+                                       const ngx_http_concert_result_t *res);
+} ngx_http_concert_list_t;
+
+
 /* a page of a list, as the query asks for it; call->data of list routes */
 
 typedef struct {
+    const ngx_http_concert_list_t  *list;   /* NULL: of no such one */
+    int64_t      next;                      /* after which more follows, or 0 */
     int64_t      size;
     int64_t      after;
     int64_t      end;
@@ -28,8 +46,23 @@ typedef struct {
 ngx_int_t ngx_http_concert_page_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body);
 
+/* the same without a call; NGX_DECLINED: something is wrong */
+ngx_int_t ngx_http_concert_page_query(ngx_http_request_t *r,
+    ngx_http_concert_page_t *page);
+
 /* in the thread: sets the Link to the page after "after" (RFC 8288) */
 void ngx_http_concert_page_link(ngx_http_concert_call_t *call, int64_t after);
+
+/* the same of a page that was found in memory; NGX_ERROR: no memory */
+ngx_int_t ngx_http_concert_page_next(ngx_pool_t *pool,
+    const ngx_http_concert_page_t *page, ngx_str_t *link);
+
+/* known() and start() of a list whose pages are kept */
+ngx_int_t ngx_http_concert_catalog_known(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known,
+    const ngx_http_concert_list_t *list);
+ngx_int_t ngx_http_concert_catalog_start(ngx_http_concert_call_t *call,
+    const ngx_http_concert_list_t *list);
 
 /* how many of the rows are on the page: one more was asked for */
 ngx_uint_t ngx_http_concert_page_rows(ngx_http_concert_call_t *call,

@@ -36,6 +36,8 @@ static void ngx_http_concert_metrics_batches(ngx_http_concert_json_t *out,
     const ngx_str_t *group, const ngx_http_concert_lane_stats_t *stats);
 static void ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_metrics_print(ngx_http_concert_json_t *out,
     const char *fmt, ...);
 static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
@@ -109,6 +111,7 @@ ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
     ngx_http_concert_metrics_requests(&out, zone);
     ngx_http_concert_metrics_lanes(&out, zone);
     ngx_http_concert_metrics_queue(&out, zone);
+    ngx_http_concert_metrics_catalog(&out, zone);
 
     ngx_http_concert_call_body(call, &out);
     ngx_str_set(&call->reply.type, "text/plain; version=0.0.4");
@@ -327,6 +330,26 @@ ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
                                offsetof(ngx_http_concert_slot_t, forgotten)),
         ngx_http_concert_slots_sum(zone,
                                offsetof(ngx_http_concert_slot_t, expired)));
+}
+
+
+static void
+ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone)
+{
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_catalog_hits_total Pages of the catalog that were "
+        "sent from memory.\n"
+        "# TYPE concert_catalog_hits_total counter\n"
+        "concert_catalog_hits_total %uL\n"
+        "# HELP concert_catalog_misses_total Pages of the catalog that a "
+        "request asked PostgreSQL for.\n"
+        "# TYPE concert_catalog_misses_total counter\n"
+        "concert_catalog_misses_total %uL\n",
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, known_pages)),
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, asked_pages)));
 }
 
 

@@ -2,6 +2,7 @@
 /* Keyset pages: "after" is the last id seen, never an offset. */
 
 #include "api/api.h"
+#include "core/parse.h"
 
 
 #define NGX_HTTP_CONCERT_PAGE_SIZE      100
@@ -53,6 +54,34 @@ ngx_http_concert_page_parse(ngx_http_request_t *r,
 }
 
 
+ngx_int_t
+ngx_http_concert_page_query(ngx_http_request_t *r,
+    ngx_http_concert_page_t *page)
+{
+    ngx_http_concert_parse_e  size, after;
+
+    ngx_memzero(page, sizeof(ngx_http_concert_page_t));
+
+    page->size = NGX_HTTP_CONCERT_PAGE_SIZE;
+    page->no_end = 1;
+    page->path = r->uri;
+
+    if (r->args.len == 0) {
+        return NGX_OK;
+    }
+
+    size = ngx_http_concert_parse_query(r->args.data, r->args.len, "size", 1,
+                                        NGX_HTTP_CONCERT_PAGE_MAX_SIZE,
+                                        &page->size);
+    after = ngx_http_concert_parse_query(r->args.data, r->args.len, "after", 0,
+                                         NGX_HTTP_CONCERT_MAX_INTEGER,
+                                         &page->after);
+
+    return (size <= NGX_HTTP_CONCERT_PARSE_NONE
+            && after <= NGX_HTTP_CONCERT_PARSE_NONE) ? NGX_OK : NGX_DECLINED;
+}
+
+
 ngx_uint_t
 ngx_http_concert_page_rows(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
@@ -68,20 +97,31 @@ ngx_http_concert_page_rows(ngx_http_concert_call_t *call,
 void
 ngx_http_concert_page_link(ngx_http_concert_call_t *call, int64_t after)
 {
-    u_char                   *p;
     ngx_http_concert_page_t  *page;
 
     page = call->data;
+    page->next = after;
 
-    p = ngx_pnalloc(call->pool, page->path.len + 3 * NGX_INT64_LEN
-                        + sizeof("<?size=&after=&end=>; rel=\"next\""));
+    (void) ngx_http_concert_page_next(call->pool, page, &call->reply.link);
+}
+
+
+ngx_int_t
+ngx_http_concert_page_next(ngx_pool_t *pool,
+    const ngx_http_concert_page_t *page, ngx_str_t *link)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(pool, page->path.len + 3 * NGX_INT64_LEN
+                          + sizeof("<?size=&after=&end=>; rel=\"next\""));
     if (p == NULL) {
-        return;
+        return NGX_ERROR;
     }
 
-    call->reply.link.data = p;
+    link->data = p;
 
-    p = ngx_sprintf(p, "<%V?size=%L&after=%L", &page->path, page->size, after);
+    p = ngx_sprintf(p, "<%V?size=%L&after=%L", &page->path, page->size,
+                    page->next);
 
     if (!page->no_end) {
         p = ngx_sprintf(p, "&end=%L", page->end);
@@ -89,5 +129,7 @@ ngx_http_concert_page_link(ngx_http_concert_call_t *call, int64_t after)
 
     p = ngx_sprintf(p, ">; rel=\"next\"");
 
-    call->reply.link.len = p - call->reply.link.data;
+    link->len = p - link->data;
+
+    return NGX_OK;
 }

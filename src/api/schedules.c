@@ -4,14 +4,18 @@
 #include "api/api.h"
 
 
+static ngx_int_t ngx_http_concert_schedules_known(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known);
 static ngx_int_t ngx_http_concert_schedules_start(
     ngx_http_concert_call_t *call);
 static void ngx_http_concert_schedules_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 
 
-static const ngx_http_concert_op_t  ngx_http_concert_schedules_page = {
-    "schedules_page", NGX_HTTP_CONCERT_READ, NULL
+static const ngx_http_concert_list_t  ngx_http_concert_schedules_list = {
+    NGX_HTTP_CONCERT_LIST_SCHEDULES,
+    { "schedules_page", NGX_HTTP_CONCERT_READ, NULL },
+    ngx_http_concert_schedules_read
 };
 
 
@@ -24,29 +28,24 @@ ngx_http_concert_route_t  ngx_http_concert_schedules_route = {
           |NGX_HTTP_CONCERT_ACTIVE,
           ngx_http_concert_page_parse,
           ngx_http_concert_schedules_start,
-          NULL }
+          ngx_http_concert_schedules_known }
     }
 };
 
 
 static ngx_int_t
+ngx_http_concert_schedules_known(ngx_http_request_t *r,
+    const ngx_http_concert_known_t *known)
+{
+    return ngx_http_concert_catalog_known(r, known,
+                                          &ngx_http_concert_schedules_list);
+}
+
+
+static ngx_int_t
 ngx_http_concert_schedules_start(ngx_http_concert_call_t *call)
 {
-    ngx_http_concert_page_t  *page;
-
-    page = call->data;
-
-    ngx_http_concert_call_step(call, &ngx_http_concert_schedules_page,
-                               ngx_http_concert_schedules_read);
-
-    if (ngx_http_concert_call_integer(call, call->id) != NGX_OK
-        || ngx_http_concert_call_integer(call, page->after) != NGX_OK
-        || ngx_http_concert_call_integer(call, page->size + 1) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_concert_run(call, NULL);
+    return ngx_http_concert_catalog_start(call, &ngx_http_concert_schedules_list);
 }
 
 

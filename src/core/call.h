@@ -86,6 +86,7 @@ typedef struct {
     ngx_str_t                  extra;        /* members: ,"field":"size" */
     ngx_str_t                  link;         /* Link header's value */
     ngx_str_t                  type;         /* none: JSON */
+    ngx_str_t                  etag;         /* none: not to be kept */
     ngx_uint_t                 retry_after;  /* s; 0: none */
     unsigned                   replayed:1;   /* by an Idempotency-Key */
     unsigned                   unbuffered:1; /* a proxy passes it on */

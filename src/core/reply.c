@@ -27,6 +27,8 @@ static ngx_int_t ngx_http_concert_problem_body(ngx_http_request_t *r,
 static void *ngx_http_concert_reply_alloc(void *data, size_t size);
 static ngx_int_t ngx_http_concert_reply_headers(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status);
+static ngx_int_t ngx_http_concert_reply_validity(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply);
 static ngx_int_t ngx_http_concert_reply_advice(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status);
 static ngx_int_t ngx_http_concert_reply_header(ngx_http_request_t *r,
@@ -147,6 +149,8 @@ static ngx_str_t  ngx_http_concert_json_type =
 static ngx_str_t  ngx_http_concert_problem_type =
     ngx_string("application/problem+json");
 static ngx_str_t  ngx_http_concert_no_store = ngx_string("no-store");
+static ngx_str_t  ngx_http_concert_revalidate =
+    ngx_string("private, no-cache");
 static ngx_str_t  ngx_http_concert_true = ngx_string("true");
 static ngx_str_t  ngx_http_concert_no = ngx_string("no");
 
@@ -320,10 +324,7 @@ static ngx_int_t
 ngx_http_concert_reply_headers(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status)
 {
-    if (ngx_http_concert_reply_header(r, "Cache-Control",
-                                      &ngx_http_concert_no_store)
-        != NGX_OK)
-    {
+    if (ngx_http_concert_reply_validity(r, reply) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -352,6 +353,40 @@ ngx_http_concert_reply_headers(ngx_http_request_t *r,
     }
 
     return ngx_http_concert_reply_advice(r, reply, status);
+}
+
+
+/* what has an ETag may be kept, and is asked for again with it */
+
+static ngx_int_t
+ngx_http_concert_reply_validity(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply)
+{
+    ngx_table_elt_t  *etag;
+
+    if (reply->code || reply->etag.len == 0) {
+
+        /* no condition of the request is about what was done by now */
+
+        r->disable_not_modified = 1;
+
+        return ngx_http_concert_reply_header(r, "Cache-Control",
+                                             &ngx_http_concert_no_store);
+    }
+
+    etag = ngx_list_push(&r->headers_out.headers);
+    if (etag == NULL) {
+        return NGX_ERROR;
+    }
+
+    etag->hash = 1;
+    ngx_str_set(&etag->key, "ETag");
+    etag->value = reply->etag;
+
+    r->headers_out.etag = etag;
+
+    return ngx_http_concert_reply_header(r, "Cache-Control",
+                                         &ngx_http_concert_revalidate);
 }
 
 

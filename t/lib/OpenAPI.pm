@@ -23,7 +23,7 @@ use YAML::XS ();
 my $Json = JSON::PP->new->canonical->allow_nonref;
 
 # The headers that an answer may have only if the document says so.
-my @Headers = qw( Link Retry-After Allow Location WWW-Authenticate
+my @Headers = qw( Link Retry-After Allow Location WWW-Authenticate ETag
                   Idempotency-Replayed X-Accel-Buffering );
 
 my @Methods = qw( get put post delete options head patch trace );
@@ -155,6 +155,19 @@ sub complaints {
 
     return ($self->header_complaints($response, $answer),
             $self->body_complaints($response, $answer));
+}
+
+# What nobody may keep says so, and the document says of what else there is.
+sub cache_complaints {
+    my ($self, $name, $answer) = @_;
+
+    my $response = $self->response($name, $answer->status) // {};
+    my $header = $self->resolve($response->{headers}{'Cache-Control'});
+    my $schema = $header ? $self->resolve($header->{schema})
+                         : { const => 'no-store' };
+
+    return $self->validate($schema, $answer->header('Cache-Control') // '',
+                           'Cache-Control');
 }
 
 sub header_complaints {
