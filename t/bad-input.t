@@ -162,7 +162,7 @@ sub wrong {
     if ($way eq 'id') {
         $target = $path . no_id();
     } elsif ($way eq 'query') {
-        my $field = any($path =~ /seats/ ? qw( size after end )
+        my $field = any($path =~ /seats/ ? qw( size after end status )
                                          : qw( size after ));
         $target .= "?$field=" . ($field eq 'size'
             ? any(no_id(), 501, 1e6) : any(grep { $_ ne '0' } no_id(), 'x'));

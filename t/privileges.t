@@ -14,8 +14,8 @@ my ($Role) = $Conninfo =~ /\buser=(\S+)/;
 plan skip_all => 'the service connects as the owner' if $Conninfo eq $Owner;
 
 my @Operations = sort qw(
-    balance cancel charge charge_once concerts_page denied expire pay pay_once
-    payment purge_keys ready reservation reservations_page reserve reserve_once
+    balance cancel charge charge_once concerts_page denied expire hall_page pay
+    pay_once payment purge_keys ready reservation reservations_page reserve reserve_once
     schedules_page seats_page warm
 );
 

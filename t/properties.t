@@ -125,8 +125,8 @@ sub body_schema {
 # What of a schema the requests are made of; other keywords would go unnoticed.
 sub schema {
     my $schema = $Api->resolve($_[0]);
-    my %known = map { $_ => 1 } qw( type minimum maximum minLength maxLength
-        pattern minItems uniqueItems items description default );
+    my %known = map { $_ => 1 } qw( type enum minimum maximum minLength
+        maxLength pattern minItems uniqueItems items description default );
 
     for my $keyword (keys %$schema) {
         die "properties.t does not know $keyword\n" if !$known{$keyword};
@@ -217,6 +217,8 @@ sub held {
 sub random {
     my ($schema) = @_;
 
+    return any(@{ $schema->{enum} }) if $schema->{enum};
+
     if ($schema->{type} eq 'integer') {
         my ($least, $most) = @$schema{qw( minimum maximum )};
         return $least + int(exp(rand log($most - $least + 1)));
@@ -239,6 +241,8 @@ sub random {
 # A value at one of its limits.
 sub limit {
     my ($schema) = @_;
+
+    return any(@{ $schema->{enum} }) if $schema->{enum};
 
     if ($schema->{type} eq 'integer') {
         my ($least, $most) = @$schema{qw( minimum maximum )};
@@ -329,6 +333,9 @@ sub wrong_json {
 # Text that a schema does not allow.
 sub wrong_text {
     my ($schema, $in) = @_;
+
+    return any('', 'x', map { (uc, "${_}x", substr $_, 1) }
+                            @{ $schema->{enum} }) if $schema->{enum};
 
     return any('', 'a b', "caf\xe9", 'x' x ($schema->{maxLength} + 1), "a\tb")
         if $schema->{type} eq 'string';

@@ -844,6 +844,17 @@ sub plan_of_seats {
         cmp_ok($hit // 0, '<', 300, 'it touches few pages') or diag($plan);
     }
 
+    for my $after (0, 15_000) {
+        $Psql->does('begin', 'select pg_stat_force_next_flush()', 'end', 'begin',
+                    "select * from concert.hall_page($schedule, $after, 101)");
+        is_deeply([rows("select seq_tup_read, idx_tup_fetch
+                         from pg_stat_xact_user_tables
+                         where relid = 'concert.seats'::regclass")],
+                  [{ seq_tup_read => 0, idx_tup_fetch => 101 }],
+                  "a hall plan after seat $after reads its own seats alone");
+        $Psql->does('end');
+    }
+
     $Psql->does('deallocate page', 'reset plan_cache_mode');
 }
 

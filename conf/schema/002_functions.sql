@@ -116,6 +116,38 @@ language sql stable as $$
     where s.schedule_id = p_schedule
 $$;
 
+-- All seats after p_after, for a hall plan.  The row judges: a seat whose hold
+-- has run out is free, although seats_page shows it only when its row says so.
+-- A seat that is claimed for payment is SOLD, as its row does not tell one from
+-- the other.  No row, and a null seat_id: as above.
+
+create function concert.hall_page(p_schedule bigint, p_after bigint,
+                                  p_size integer)
+returns table (seat_id integer, status text, price bigint)
+language plpgsql stable
+security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
+    select h.seat_id,
+           case when h.hold_until <= now() then 'AVAILABLE'
+                when h.hold_until = 'infinity' then 'SOLD'
+                when h.seat_id is not null then 'HELD'
+           end,
+           h.price
+    from concert.schedules s
+    left join lateral (
+        select i.seat_id, i.price, i.hold_until
+        from concert.seats i
+        where i.schedule_id = p_schedule
+          and i.seat_id > p_after
+        order by i.seat_id
+        limit p_size
+    ) h on s.starts_at > now()
+    where s.schedule_id = p_schedule;
+end
+$$;
+
 create function concert.reservation_status(p_status text, p_hold_until timestamptz)
 returns text
 language sql stable as $$

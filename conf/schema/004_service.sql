@@ -12,7 +12,7 @@
 -- column, to be read only, and tells no more than the four do for every number
 -- that one might ask for: balances, the catalog, and which seats are free.
 -- Reservations, payments, the ledger and the keys of requests cannot be read
--- but through operations.
+-- but through operations; nor can when each hold ends, so hall_page is one.
 
 -- Every function that the service may run.
 

@@ -38,6 +38,7 @@ typedef struct {
     int64_t      end;
     ngx_uint_t   no_after;
     ngx_uint_t   no_end;
+    ngx_uint_t   all;           /* seats of any status */
     ngx_str_t    path;
 } ngx_http_concert_page_t;
 

@@ -113,15 +113,16 @@ ngx_http_concert_page_next(ngx_pool_t *pool,
     u_char  *p;
 
     p = ngx_pnalloc(pool, page->path.len + 3 * NGX_INT64_LEN
-                          + sizeof("<?size=&after=&end=>; rel=\"next\""));
+                          + sizeof("<?status=all&size=&after=&end=>; "
+                                   "rel=\"next\""));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     link->data = p;
 
-    p = ngx_sprintf(p, "<%V?size=%L&after=%L", &page->path, page->size,
-                    page->next);
+    p = ngx_sprintf(p, "<%V?%ssize=%L&after=%L", &page->path,
+                    page->all ? "status=all&" : "", page->size, page->next);
 
     if (!page->no_end) {
         p = ngx_sprintf(p, "&end=%L", page->end);

@@ -4,6 +4,9 @@
  * once.  Without "after" the walk begins at a place derived from the user's id
  * and its Links lead around to where it began, so that a crowd does not fight
  * over the same first page.
+ *
+ * With status=all it is a hall plan: every seat, in order, from seat 1, as
+ * [seatId,"status",price].
  */
 
 #include "api/api.h"
@@ -15,10 +18,25 @@ static ngx_int_t ngx_http_concert_seats_start(ngx_http_concert_call_t *call);
 static int64_t ngx_http_concert_seats_spread(int64_t user_id);
 static void ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
+static ngx_int_t ngx_http_concert_seats_plan(ngx_http_concert_call_t *call);
+static void ngx_http_concert_seats_plan_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_seats_page = {
     "seats_page", NGX_HTTP_CONCERT_READ, NULL
+};
+
+
+static const ngx_http_concert_op_t  ngx_http_concert_hall_page = {
+    "hall_page", NGX_HTTP_CONCERT_READ, NULL
+};
+
+
+/* values of "status" */
+
+static const char *const  ngx_http_concert_seats_status[] = {
+    "available", "all", NULL
 };
 
 
@@ -40,6 +58,7 @@ static ngx_int_t
 ngx_http_concert_seats_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
+    size_t                    status;
     ngx_int_t                 rc;
     ngx_http_concert_page_t  *page;
 
@@ -49,6 +68,17 @@ ngx_http_concert_seats_parse(ngx_http_request_t *r,
     }
 
     page = call->data;
+    status = 0;
+
+    rc = ngx_http_concert_query_word(r, call, "status",
+                                     ngx_http_concert_seats_status,
+                                     "must be \"available\" or \"all\"",
+                                     &status);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    page->all = (status == 1);
 
     rc = ngx_http_concert_query_integer(r, call, "end", 0,
                                         NGX_HTTP_CONCERT_MAX_INTEGER,
@@ -62,6 +92,11 @@ ngx_http_concert_seats_parse(ngx_http_request_t *r,
                                             "needs \"after\" beside it");
     }
 
+    if (page->all && !page->no_end) {
+        return ngx_http_concert_bad_request(call, "end",
+                                            "is not for \"status=all\"");
+    }
+
     return NGX_OK;
 }
 
@@ -72,6 +107,10 @@ ngx_http_concert_seats_start(ngx_http_concert_call_t *call)
     ngx_http_concert_page_t  *page;
 
     page = call->data;
+
+    if (page->all) {
+        return ngx_http_concert_seats_plan(call);
+    }
 
     ngx_http_concert_call_step(call, &ngx_http_concert_seats_page,
                                ngx_http_concert_seats_read);
@@ -161,6 +200,74 @@ ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
             page->no_end = 0;
         }
 
+        ngx_http_concert_page_link(call, res->integer(res, n - 1, 0));
+    }
+}
+
+
+static ngx_int_t
+ngx_http_concert_seats_plan(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_page_t  *page;
+
+    page = call->data;
+
+    ngx_http_concert_call_step(call, &ngx_http_concert_hall_page,
+                               ngx_http_concert_seats_plan_read);
+
+    if (ngx_http_concert_call_integer(call, call->id) != NGX_OK
+        || ngx_http_concert_call_integer(call,
+                                         page->no_after ? 0 : page->after)
+           != NGX_OK
+        || ngx_http_concert_call_integer(call, page->size + 1) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, NULL);
+}
+
+
+/* the rows are as those of seats_page() */
+
+static void
+ngx_http_concert_seats_plan_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    ngx_str_t                 status;
+    ngx_uint_t                i, n;
+    ngx_http_concert_json_t   json;
+
+    if (res->rows == 0) {
+        ngx_http_concert_call_fail(call, "schedule_not_found", NULL);
+        return;
+    }
+
+    n = res->null(res, 0, 0) ? 0 : ngx_http_concert_page_rows(call, res);
+
+    ngx_http_concert_call_json(call, &json, 64 + n * 32);
+    ngx_http_concert_json_text(&json, "[");
+
+    for (i = 0; i < n; i++) {
+        if (i) {
+            ngx_http_concert_json_text(&json, ",");
+        }
+
+        status = res->string(res, i, 1);
+
+        ngx_http_concert_json_text(&json, "[");
+        ngx_http_concert_json_integer(&json, res->integer(res, i, 0));
+        ngx_http_concert_json_text(&json, ",");
+        ngx_http_concert_json_string(&json, status.data, status.len);
+        ngx_http_concert_json_text(&json, ",");
+        ngx_http_concert_json_integer(&json, res->integer(res, i, 2));
+        ngx_http_concert_json_text(&json, "]");
+    }
+
+    ngx_http_concert_json_text(&json, "]");
+    ngx_http_concert_call_body(call, &json);
+
+    if (n && res->rows > n) {
         ngx_http_concert_page_link(call, res->integer(res, n - 1, 0));
     }
 }

@@ -11,9 +11,66 @@
 #define NGX_HTTP_CONCERT_SUFFIX  "+json"
 
 
+static ngx_http_concert_parse_e ngx_http_concert_parse_argument(
+    const char *query, size_t len, const char *name, const char **value,
+    size_t *value_len);
+
+
 ngx_http_concert_parse_e
 ngx_http_concert_parse_query(const void *query, size_t len, const char *name,
     int64_t min, int64_t max, int64_t *value)
+{
+    size_t                     text_len;
+    const char                *text;
+    ngx_http_concert_parse_e   found;
+
+    found = ngx_http_concert_parse_argument(query, len, name, &text,
+                                            &text_len);
+
+    if (found == NGX_HTTP_CONCERT_PARSE_OK
+        && ngx_http_concert_parse_integer(text, text_len, min, max, value)
+           != 0)
+    {
+        return NGX_HTTP_CONCERT_PARSE_WRONG;
+    }
+
+    return found;
+}
+
+
+ngx_http_concert_parse_e
+ngx_http_concert_parse_word(const void *query, size_t len, const char *name,
+    const char *const *words, size_t *word)
+{
+    size_t                     i, text_len;
+    const char                *text;
+    ngx_http_concert_parse_e   found;
+
+    found = ngx_http_concert_parse_argument(query, len, name, &text,
+                                            &text_len);
+
+    if (found != NGX_HTTP_CONCERT_PARSE_OK) {
+        return found;
+    }
+
+    for (i = 0; words[i]; i++) {
+        if (strlen(words[i]) == text_len
+            && memcmp(words[i], text, text_len) == 0)
+        {
+            *word = i;
+            return NGX_HTTP_CONCERT_PARSE_OK;
+        }
+    }
+
+    return NGX_HTTP_CONCERT_PARSE_WRONG;
+}
+
+
+/* what follows name= */
+
+static ngx_http_concert_parse_e
+ngx_http_concert_parse_argument(const char *query, size_t len,
+    const char *name, const char **value, size_t *value_len)
 {
     size_t                     name_len;
     const char                *p, *end, *last;
@@ -21,7 +78,7 @@ ngx_http_concert_parse_query(const void *query, size_t len, const char *name,
 
     found = NGX_HTTP_CONCERT_PARSE_NONE;
     name_len = strlen(name);
-    last = (const char *) query + len;
+    last = query + len;
 
     for (p = query; p < last; p = end + 1) {
         end = memchr(p, '&', last - p);
@@ -39,11 +96,8 @@ ngx_http_concert_parse_query(const void *query, size_t len, const char *name,
             return NGX_HTTP_CONCERT_PARSE_TWICE;
         }
 
-        p += name_len + 1;
-
-        if (ngx_http_concert_parse_integer(p, end - p, min, max, value) != 0) {
-            return NGX_HTTP_CONCERT_PARSE_WRONG;
-        }
+        *value = p + name_len + 1;
+        *value_len = end - *value;
 
         found = NGX_HTTP_CONCERT_PARSE_OK;
     }

@@ -32,6 +32,10 @@ typedef enum {
 ngx_http_concert_parse_e ngx_http_concert_parse_query(const void *query,
     size_t len, const char *name, int64_t min, int64_t max, int64_t *value);
 
+/* the same for one of some words, whose list ends with NULL: which it is */
+ngx_http_concert_parse_e ngx_http_concert_parse_word(const void *query,
+    size_t len, const char *name, const char *const *words, size_t *word);
+
 /*
  * The id of 1..NGX_HTTP_CONCERT_MAX_INTEGER that is all of a path after its
  * first "prefix" bytes; with 0, after its last slash.  NONE: more than one

@@ -750,6 +750,27 @@ ngx_http_concert_query_integer(ngx_http_request_t *r,
 }
 
 
+ngx_int_t
+ngx_http_concert_query_word(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, const char *name,
+    const char *const *words, const char *wrong, size_t *word)
+{
+    switch (ngx_http_concert_parse_word(r->args.data, r->args.len, name,
+                                        words, word))
+    {
+    case NGX_HTTP_CONCERT_PARSE_TWICE:
+        return ngx_http_concert_bad_request(call, name,
+                                            "must be given only once");
+
+    case NGX_HTTP_CONCERT_PARSE_WRONG:
+        return ngx_http_concert_bad_request(call, name, wrong);
+
+    default:
+        return NGX_OK;
+    }
+}
+
+
 /* everything is read; rc says whether it is right */
 
 static void

@@ -158,6 +158,14 @@ ngx_int_t ngx_http_concert_query_integer(ngx_http_request_t *r,
     int64_t *value, ngx_uint_t *missing);
 
 /*
+ * The same for one of some words, whose list ends with NULL: *word is which it
+ * is, and stays as it was if none is given.  "wrong" is what to say of another.
+ */
+ngx_int_t ngx_http_concert_query_word(ngx_http_request_t *r,
+    ngx_http_concert_call_t *call, const char *name,
+    const char *const *words, const char *wrong, size_t *word);
+
+/*
  * Submits a step.  Without "done" the request is answered from call->reply
  * when it ends.
  */

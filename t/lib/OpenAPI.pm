@@ -360,6 +360,17 @@ my %Keyword = (
             if ref $value eq 'ARRAY';
     },
 
+    prefixItems => sub {
+        my ($self, $schemas, $value, $where, $wrong) = @_;
+        return if ref $value ne 'ARRAY';
+
+        for my $i (0 .. $#$value) {
+            push @$wrong, $i < @$schemas
+                ? $self->validate($schemas->[$i], $value->[$i], $where . "[$i]")
+                : $where . "[$i] is not in the document";
+        }
+    },
+
     minItems => sub {
         my ($self, $least, $value, $where, $wrong) = @_;
         push @$wrong, "$where has less than $least items"
