@@ -29,8 +29,9 @@ create type concert.key_claim as (
     answer     jsonb
 );
 
--- Takes the keys of requests for this transaction.  Never waits: a key is in
--- progress when another transaction has it, or an earlier request of this call.
+-- Takes the keys of requests for this transaction.  Never waits: a key without
+-- an answer is in progress when another transaction has it, or an earlier
+-- request of this call.  An answer that is there is final: whoever asks gets it.
 
 create function concert.claim_keys(p_route text, p_users bigint[], p_keys text[],
                                    p_digests text[])
@@ -55,12 +56,12 @@ begin
 
     return array(
         select row(q.request,
-                   case when not v_ours[q.request] then 'request_in_progress'
-                        when k.digest is null then 'new'
-                        when k.digest <> q.digest then 'idempotency_key_reused'
-                        else 'known' end,
+                   case when k.digest = q.digest then 'known'
+                        when k.digest is not null then 'idempotency_key_reused'
+                        when v_ours[q.request] then 'new'
+                        else 'request_in_progress' end,
                    k.operation,
-                   case when v_ours[q.request] and k.digest = q.digest
+                   case when k.digest = q.digest
                         then k.answer end)::concert.key_claim
         from unnest(p_users, p_keys, p_digests) with ordinality
              as q (user_id, key, digest, request)
