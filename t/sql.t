@@ -707,7 +707,7 @@ sub walk {
         last if !defined $rows[0]{seat_id};
 
         my $more = @rows > $size;
-        $end = $rows[0]{start_at} if $after eq 'null';
+        $end = $rows[0]{seat_id} - 1 if $after eq 'null';
         push @seats, map { $_->{seat_id} }
                      @rows[0 .. min($size, scalar @rows) - 1];
         $after = $seats[-1];

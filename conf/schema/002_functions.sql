@@ -78,25 +78,23 @@ $$;
 
 -- Free seats after p_after and, where p_end is at or before p_after, on from
 -- the first seat round to p_end.  Without p_after the walk starts and ends at
--- a place that p_spread (any number >= 0) names; start_at tells it.  No row:
--- there is no such schedule.  A null seat_id: nothing is free.
+-- a place that p_spread (any number >= 0) names.  No row: there is no such
+-- schedule.  A null seat_id: nothing is free.
 
 create function concert.seats_page(p_schedule bigint, p_after bigint,
                                    p_end bigint, p_spread bigint,
                                    p_size integer)
-returns table (seat_id integer, price bigint, start_at bigint)
+returns table (seat_id integer, price bigint)
 language sql stable as $$
-    select f.seat_id, f.price, w.after_seat
+    select f.seat_id, f.price
     from concert.schedules s
-    cross join lateral (
-        select coalesce(p_after, p_spread % greatest(s.total_seats, 1)) as after_seat
-    ) w
     left join lateral (
         (select i.seat_id, i.price
          from concert.seats i
-         where i.schedule_id = s.schedule_id
+         where i.schedule_id = p_schedule
            and i.reservation_id is null
-           and i.seat_id > w.after_seat
+           and i.seat_id > coalesce(p_after,
+                                    p_spread % greatest(s.total_seats, 1))
            and (p_end is null or p_after is null or p_end <= p_after
                 or i.seat_id <= p_end)
          order by i.seat_id
@@ -104,9 +102,10 @@ language sql stable as $$
         union all
         (select i.seat_id, i.price
          from concert.seats i
-         where i.schedule_id = s.schedule_id
+         where i.schedule_id = p_schedule
            and i.reservation_id is null
-           and i.seat_id <= case when p_after is null then w.after_seat
+           and i.seat_id <= case when p_after is null
+                                 then p_spread % greatest(s.total_seats, 1)
                                  when p_end <= p_after then p_end
                                  else 0 end
          order by i.seat_id

@@ -18,6 +18,8 @@ static ngx_int_t ngx_http_concert_seats_start(ngx_http_concert_call_t *call);
 static int64_t ngx_http_concert_seats_spread(int64_t user_id);
 static void ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
+static void ngx_http_concert_seats_middle(ngx_http_concert_call_t *call,
+    ngx_http_concert_json_t *json);
 static ngx_int_t ngx_http_concert_seats_plan(ngx_http_concert_call_t *call);
 static void ngx_http_concert_seats_plan_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
@@ -158,9 +160,10 @@ static void
 ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
+    int64_t                   seat;
     ngx_uint_t                i, n;
     ngx_http_concert_page_t  *page;
-    ngx_http_concert_json_t   json;
+    ngx_http_concert_json_t   json, middle;
 
     if (res->rows == 0) {
         ngx_http_concert_call_fail(call, "schedule_not_found", NULL);
@@ -171,6 +174,8 @@ ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
 
     n = res->null(res, 0, 0) ? 0 : ngx_http_concert_page_rows(call, res);
 
+    ngx_http_concert_seats_middle(call, &middle);
+
     ngx_http_concert_call_json(call, &json, 64 + n * 112);
     ngx_http_concert_json_text(&json, "[");
 
@@ -179,29 +184,47 @@ ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
             ngx_http_concert_json_text(&json, ",");
         }
 
+        seat = res->integer(res, i, 0);
+
         ngx_http_concert_json_text(&json, "{\"seatId\":");
-        ngx_http_concert_json_integer(&json, res->integer(res, i, 0));
+        ngx_http_concert_json_integer(&json, seat);
         ngx_http_concert_json_text(&json, ",\"seatNumber\":");
-        ngx_http_concert_json_integer(&json, res->integer(res, i, 0));
-        ngx_http_concert_json_text(&json,
-                              ",\"seatStatus\":\"AVAILABLE\",\"scheduleId\":");
-        ngx_http_concert_json_integer(&json, call->id);
-        ngx_http_concert_json_text(&json, ",\"price\":");
+        ngx_http_concert_json_integer(&json, seat);
+        ngx_http_concert_json_raw(&json, middle.start,
+                                  middle.pos - middle.start);
         ngx_http_concert_json_integer(&json, res->integer(res, i, 1));
         ngx_http_concert_json_text(&json, "}");
     }
 
     ngx_http_concert_json_text(&json, "]");
+    json.failed |= middle.failed;
     ngx_http_concert_call_body(call, &json);
 
     if (n && res->rows > n) {
+
+        /* all around: the walk ends before the seat that it began with */
+
         if (page->no_after) {
-            page->end = res->integer(res, 0, 2);
+            page->end = res->integer(res, 0, 0) - 1;
             page->no_end = 0;
         }
 
         ngx_http_concert_page_link(call, res->integer(res, n - 1, 0));
     }
+}
+
+
+/* what all seats of a page have between their number and their price */
+
+static void
+ngx_http_concert_seats_middle(ngx_http_concert_call_t *call,
+    ngx_http_concert_json_t *json)
+{
+    ngx_http_concert_call_json(call, json, 96);
+    ngx_http_concert_json_text(json,
+                              ",\"seatStatus\":\"AVAILABLE\",\"scheduleId\":");
+    ngx_http_concert_json_integer(json, call->id);
+    ngx_http_concert_json_text(json, ",\"price\":");
 }
 
 

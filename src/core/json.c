@@ -13,8 +13,7 @@
 #define NGX_HTTP_CONCERT_YEAR_10000   INT64_C(253402300800000)
 
 
-static int ngx_http_concert_json_reserve(ngx_http_concert_json_t *json,
-    size_t size);
+static size_t ngx_http_concert_json_digits(uint64_t n);
 static size_t ngx_http_concert_json_escape(unsigned char *p, unsigned char c);
 static void ngx_http_concert_json_ascii(char *text);
 
@@ -32,7 +31,7 @@ ngx_http_concert_json_init(ngx_http_concert_json_t *json,
 }
 
 
-static int
+int
 ngx_http_concert_json_reserve(ngx_http_concert_json_t *json, size_t size)
 {
     size_t          used, grown;
@@ -52,6 +51,7 @@ ngx_http_concert_json_reserve(ngx_http_concert_json_t *json, size_t size)
     p = json->alloc(json->data, grown);
     if (p == NULL) {
         json->failed = 1;
+        json->end = json->pos;
         return 0;
     }
 
@@ -65,36 +65,58 @@ ngx_http_concert_json_reserve(ngx_http_concert_json_t *json, size_t size)
 }
 
 
-void
-ngx_http_concert_json_raw(ngx_http_concert_json_t *json, const void *p,
-    size_t len)
-{
-    if (len && ngx_http_concert_json_reserve(json, len)) {
-        memcpy(json->pos, p, len);
-        json->pos += len;
-    }
-}
-
+/* two digits at a time, from the last */
 
 void
 ngx_http_concert_json_integer(ngx_http_concert_json_t *json, int64_t n)
 {
     uint64_t        u;
-    unsigned char  *p, digits[NGX_HTTP_CONCERT_INTEGER_LEN];
+    unsigned char  *p;
 
-    p = digits + sizeof(digits);
-    u = (n < 0) ? - (uint64_t) n : (uint64_t) n;
+    static const char  pairs[] =
+        "00010203040506070809101112131415161718192021222324"
+        "25262728293031323334353637383940414243444546474849"
+        "50515253545556575859606162636465666768697071727374"
+        "75767778798081828384858687888990919293949596979899";
 
-    do {
-        *--p = (unsigned char) ('0' + u % 10);
-        u /= 10;
-    } while (u);
-
-    if (n < 0) {
-        *--p = '-';
+    if (!ngx_http_concert_json_reserve(json, NGX_HTTP_CONCERT_INTEGER_LEN)) {
+        return;
     }
 
-    ngx_http_concert_json_raw(json, p, digits + sizeof(digits) - p);
+    u = (uint64_t) n;
+
+    if (n < 0) {
+        *json->pos++ = '-';
+        u = - u;
+    }
+
+    p = json->pos + ngx_http_concert_json_digits(u);
+    json->pos = p;
+
+    for ( /* void */ ; u >= 100; u /= 100) {
+        p -= 2;
+        memcpy(p, &pairs[u % 100 * 2], 2);
+    }
+
+    if (u >= 10) {
+        memcpy(p - 2, &pairs[u * 2], 2);
+
+    } else {
+        p[-1] = (unsigned char) ('0' + u);
+    }
+}
+
+
+static size_t
+ngx_http_concert_json_digits(uint64_t n)
+{
+    size_t  digits;
+
+    for (digits = 1; n >= 10000; digits += 4) {
+        n /= 10000;
+    }
+
+    return digits + (n >= 10) + (n >= 100) + (n >= 1000);
 }
 
 

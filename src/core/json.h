@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 
 /* the greatest id and amount: what a JavaScript number holds exactly */
@@ -39,9 +40,33 @@ typedef struct {
 void ngx_http_concert_json_init(ngx_http_concert_json_t *json,
     void *(*alloc)(void *data, size_t size), void *data, size_t size);
 
-/* bytes that are JSON already */
-void ngx_http_concert_json_raw(ngx_http_concert_json_t *json, const void *p,
-    size_t len);
+/* makes room for so many bytes; returns 0 if the writer has failed */
+int ngx_http_concert_json_reserve(ngx_http_concert_json_t *json, size_t size);
+
+/*
+ * Bytes that are JSON already.  Inline, as a page has hundreds of short ones
+ * whose lengths the compiler knows.
+ */
+
+static inline void
+ngx_http_concert_json_raw(ngx_http_concert_json_t *json, const void *p,
+    size_t len)
+{
+    if (len == 0) {
+        return;
+    }
+
+    if ((size_t) (json->end - json->pos) < len
+        && !ngx_http_concert_json_reserve(json, len))
+    {
+        return;
+    }
+
+    memcpy(json->pos, p, len);
+    json->pos += len;
+}
+
+
 #define ngx_http_concert_json_text(json, literal)                            \
     ngx_http_concert_json_raw(json, literal, sizeof(literal) - 1)
 

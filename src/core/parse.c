@@ -2,6 +2,7 @@
 #include "core/parse.h"
 #include "core/json.h"
 
+#include <endian.h>
 #include <string.h>
 #include <strings.h>
 
@@ -193,8 +194,21 @@ int64_t
 ngx_http_concert_parse_binary(const void *p, size_t len)
 {
     size_t                i;
+    uint32_t              half;
     uint64_t              n;
     const unsigned char  *s;
+
+    /* nearly all are of these lengths */
+
+    if (len == sizeof(half)) {
+        memcpy(&half, p, sizeof(half));
+        return (int32_t) be32toh(half);
+    }
+
+    if (len == sizeof(n)) {
+        memcpy(&n, p, sizeof(n));
+        return (int64_t) be64toh(n);
+    }
 
     s = p;
     n = (len && (s[0] & 0x80)) ? UINT64_MAX : 0;

@@ -177,6 +177,14 @@ integers_are_written_up_to_their_limits(void **state)
     assert_integer(9, "9");
     assert_integer(10, "10");
     assert_integer(-10, "-10");
+    assert_integer(99, "99");
+    assert_integer(100, "100");
+    assert_integer(999, "999");
+    assert_integer(1000, "1000");
+    assert_integer(9999, "9999");
+    assert_integer(10000, "10000");
+    assert_integer(99999999, "99999999");
+    assert_integer(100000000, "100000000");
     assert_integer(MAX, "9007199254740991");
     assert_integer(INT64_MAX, "9223372036854775807");
     assert_integer(INT64_MIN, "-9223372036854775808");
