@@ -345,7 +345,7 @@ sub reload {
     my $path = from($first, MANY);
     my @pages = map { $ann->get($path) } 1 .. 3;
 
-    is scalar @{ $pages[0]->json }, MANY, 'a page that is larger than its place';
+    is scalar @{ $pages[0]->json }, MANY, 'a page larger than its place';
     is_deeply [ map { whole($_) } @pages ], [ (whole($pages[0])) x 3 ],
               'is answered';
     is misses($nginx), 3, 'and not kept';

@@ -2,8 +2,8 @@
 /*
  * Lists that all users see the same: their pages are kept in shared memory for
  * concert_catalog_cache.  After that time a page is sent for as long again,
- * while one call, that no request waits for, asks PostgreSQL for it anew; a page
- * that is older, as when PostgreSQL is away, is sent to nobody.
+ * while one call, that no request waits for, asks PostgreSQL for it anew; a
+ * page that is older, as when PostgreSQL is away, is sent to nobody.
  */
 
 #include "api/api.h"

@@ -44,7 +44,8 @@ ngx_http_concert_concerts_known(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_concert_concerts_start(ngx_http_concert_call_t *call)
 {
-    return ngx_http_concert_catalog_start(call, &ngx_http_concert_concerts_list);
+    return ngx_http_concert_catalog_start(call,
+                                          &ngx_http_concert_concerts_list);
 }
 
 

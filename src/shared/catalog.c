@@ -136,7 +136,7 @@ ngx_http_concert_catalog_read(ngx_http_concert_catalog_slot_t *slot,
 static int
 ngx_http_concert_catalog_whole(const ngx_http_concert_catalog_found_t *found)
 {
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    __sync_synchronize();
 
     return ngx_http_concert_get(&found->slot->sequence) == found->sequence;
 }
@@ -278,7 +278,7 @@ ngx_http_concert_catalog_write(ngx_http_concert_catalog_slot_t *slot,
     sequence = (ngx_http_concert_get(&slot->sequence) + 1) | 1;
 
     ngx_http_concert_set(&slot->sequence, sequence);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    __sync_synchronize();
 
     ngx_http_concert_set(&slot->claimed, 0);
     ngx_http_concert_set(&slot->seen, seen);
