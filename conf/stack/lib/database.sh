@@ -25,13 +25,19 @@ demo_fingerprint() {
 
     sum=$(cat "$repo"/conf/schema/*.sql "$repo/conf/demo.sql" \
           | sha256sum | head -c 12)
-    echo "seats=$SEATS files=$sum"
+    echo "seats=$SEATS files=$sum${DATA:+ $("$repo/$DATA" fingerprint)}"
 }
 
 
 # Fills an empty database; in one that has the demo data already it sees to it
 # that the concerts lie in the future.
 load_demo() {
+    if [[ -n $DATA ]]; then
+        PGHOST=$pg_socket PGPORT=5432 PGUSER=concert PGDATABASE=$1 \
+            "$repo/$DATA" load </dev/null || die "$DATA failed"
+        return 0
+    fi
+
     "$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 -v seats="$SEATS" \
         -h "$pg_socket" -p 5432 -U concert -d "$1" \
         -f "$repo/conf/demo.sql" >/dev/null </dev/null \
@@ -46,7 +52,7 @@ make_template() {
     fingerprint=$(demo_fingerprint)
     [[ $(comment_of concert_demo) != "$fingerprint" ]] || return 0
 
-    say "making the demo data ($SEATS seats per schedule)"
+    say "making the data (${DATA:-$SEATS seats per schedule})"
     admin_psql postgres -c 'drop database if exists concert_demo with (force)' \
                         -c 'create database concert_demo owner concert'
     migrate concert_demo >/dev/null
@@ -54,7 +60,7 @@ make_template() {
     admin_psql concert_demo -c 'vacuum (analyze)'
     admin_psql postgres \
         -c "comment on database concert_demo is '$fingerprint'"
-    say "made the demo data in $(( SECONDS - started )) s"
+    say "made the data in $(( SECONDS - started )) s"
 }
 
 

@@ -38,10 +38,11 @@ listen_addresses = ''
 unix_socket_directories = '$pg_socket'
 port = 5432
 max_connections = 200
-shared_buffers = 512MB
+shared_buffers = $SHARED_BUFFERS
 fsync = on
 synchronous_commit = on
 max_wal_size = 4GB
+autovacuum = $AUTOVACUUM
 checkpoint_timeout = 15min
 # parallel queries need a larger /dev/shm than containers have
 max_parallel_workers_per_gather = 0
