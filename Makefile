@@ -256,7 +256,7 @@ soak: build ## traffic of every kind, and what the workers hold; MINUTES=20
 	@$(INSTALL) loadtest
 	@K6=$(BUILD)/bin/k6 loadtest/soak $(ARGS)
 
-bench: build ## single routes against the limits of their servers
+bench: build ## routes against what the servers themselves can, 10 M seats
 	@$(INSTALL) test
 	@loadtest/bench $(ARGS)
 

@@ -1,16 +1,7 @@
--- For wrk: GET /api/balance/{userId} of a random user of the demo data.
-
-local USERS = 10000
-local requests = {}
-
-function init()
-    math.randomseed(os.time())
-
-    for i = 1, USERS do
-        requests[i] = wrk.format("GET", "/api/balance/" .. i)
-    end
-end
+-- For wrk: GET /api/balance/{userId} of a random user of all.
+dofile('loadtest/bench.lua')
 
 function request()
-    return requests[math.random(USERS)]
+    return 'GET /api/balance/' .. math.random(bench.users)
+           .. ' HTTP/1.1\r\nHost: x\r\n\r\n'
 end

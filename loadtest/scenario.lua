@@ -1,0 +1,63 @@
+-- For wrk, with a connection to a thread: the whole way of a user, from the
+-- token to the payment, which ends it; then that of the next.  Counts ways.
+dofile('loadtest/bench.lua')
+
+local user, schedule, seat, reservation
+local step = 1
+local steps
+
+steps = {
+    { function()
+          local body = '{"userId":' .. user .. '}'
+          return bench.send('POST', '/api/token', user, body)
+      end, '"ACTIVE"' },
+    { function() return bench.get('/api/token/' .. user, user) end,
+      '"ACTIVE"' },
+    { function() return bench.get('/api/token/status/' .. user, user) end,
+      'true' },
+    { function() return bench.get('/api/concerts', user) end, '"concertId"' },
+    { function()
+          return bench.get('/api/concerts/schedules/'
+                           .. bench.concert_of(schedule), user)
+      end, '"scheduleId"' },
+    { function()
+          return bench.get('/api/concerts/seats/' .. schedule, user)
+      end, '"AVAILABLE"' },
+    { function() return bench.reserve(user, schedule, seat) end, '"HELD"' },
+    { function() return bench.pay(user, reservation) end, '"PAID"' },
+}
+
+-- wrk asks once more than it sends: only an answer leads to the next step
+function request()
+    if not user then
+        local n
+
+        schedule, seat, n = bench.seat()
+        user = bench.user_of(n)
+    end
+
+    return steps[step][1]()
+end
+
+function response(status, headers, body)
+    if status ~= 200 or not body:find(steps[step][2], 1, true) then
+        bench.wrong(status, 'step ' .. step .. ': ' .. body)
+    end
+
+    reservation = body:match('"reservationId":(%d+)')
+    step = step + 1
+
+    if step > #steps then
+        step, user = 1, nil
+        good = good + 1
+    end
+end
+
+-- a rate is one of ways
+if delay then
+    local begin = delay
+
+    function delay()
+        return user and 0 or begin()
+    end
+end
