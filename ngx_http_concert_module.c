@@ -133,10 +133,10 @@ static const ngx_http_concert_group_t
         .name = ngx_string("read"),
         .store = &ngx_http_concert_postgres,
         .away_code = "store_unavailable",
-        .nlanes = 2,
+        .nlanes = 4,
         .batch = 64,
         .gather = 64,
-        .patience = 1
+        .patience = 2
     },
 
     [NGX_HTTP_CONCERT_WRITE] = {

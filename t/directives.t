@@ -137,7 +137,7 @@ qr/\[emerg\].*needs Redis: write concert_redis /
 concert_postgres "$TEST_NGINX_CONCERT_PG";
 --- must_die
 --- error_log eval
-qr/\[emerg\].*write "thread_pool concert_io threads=5;"/
+qr/\[emerg\].*write "thread_pool concert_io threads=7;"/
 
 
 

@@ -42,7 +42,6 @@ language sql stable as $$
                        from concert.accounts a
                        where a.account_id = u.user_id)
     from unnest(p_users) with ordinality as u (user_id, request)
-    order by u.request
 $$;
 
 create function concert.concerts_page(p_after bigint, p_size integer)

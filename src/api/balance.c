@@ -11,7 +11,7 @@ static void ngx_http_concert_balance_read(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_balance = {
-    "balance", NGX_HTTP_CONCERT_READ, "a"
+    "balance", NGX_HTTP_CONCERT_READ, "a", 1
 };
 
 

@@ -12,12 +12,12 @@ static void ngx_http_concert_charge_read(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_charge = {
-    "charge", NGX_HTTP_CONCERT_WRITE, "aaa"
+    "charge", NGX_HTTP_CONCERT_WRITE, "aaa", 1
 };
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_charge_once = {
-    "charge_once", NGX_HTTP_CONCERT_WRITE, "aaaaa"
+    "charge_once", NGX_HTTP_CONCERT_WRITE, "aaaaa", 1
 };
 
 

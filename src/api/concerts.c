@@ -14,7 +14,7 @@ static void ngx_http_concert_concerts_read(ngx_http_concert_call_t *call,
 
 static const ngx_http_concert_list_t  ngx_http_concert_concerts_list = {
     NGX_HTTP_CONCERT_LIST_CONCERTS,
-    { "concerts_page", NGX_HTTP_CONCERT_READ, NULL },
+    { "concerts_page", NGX_HTTP_CONCERT_READ, NULL, 8 },
     ngx_http_concert_concerts_read
 };
 

@@ -22,7 +22,7 @@ static void ngx_http_concert_readyz_reply(ngx_http_concert_reply_t *reply,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_ready_postgres = {
-    "ready", NGX_HTTP_CONCERT_READ, NULL
+    "ready", NGX_HTTP_CONCERT_READ, NULL, 1
 };
 
 

@@ -33,12 +33,12 @@ static void ngx_http_concert_pay_left(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_pay = {
-    "pay", NGX_HTTP_CONCERT_WRITE, "aaaa"
+    "pay", NGX_HTTP_CONCERT_WRITE, "aaaa", 1
 };
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_pay_once = {
-    "pay_once", NGX_HTTP_CONCERT_WRITE, "aaaaaa"
+    "pay_once", NGX_HTTP_CONCERT_WRITE, "aaaaaa", 1
 };
 
 

@@ -11,7 +11,7 @@ static void ngx_http_concert_payment_read(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_payment = {
-    "payment", NGX_HTTP_CONCERT_READ, NULL
+    "payment", NGX_HTTP_CONCERT_READ, NULL, 1
 };
 
 

@@ -37,7 +37,7 @@ static void ngx_http_concert_queue_set_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_operate = {
-    "operate", NGX_HTTP_CONCERT_REDIS, NULL
+    "operate", NGX_HTTP_CONCERT_REDIS, NULL, 1
 };
 
 

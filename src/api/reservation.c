@@ -19,12 +19,12 @@ static ngx_int_t ngx_http_concert_reservation_params(
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_reservation = {
-    "reservation", NGX_HTTP_CONCERT_READ, NULL
+    "reservation", NGX_HTTP_CONCERT_READ, NULL, 1
 };
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_cancel = {
-    "cancel", NGX_HTTP_CONCERT_WRITE, "aa"
+    "cancel", NGX_HTTP_CONCERT_WRITE, "aa", 1
 };
 
 

@@ -14,7 +14,7 @@ static void ngx_http_concert_reservations_read(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_reservations_page = {
-    "reservations_page", NGX_HTTP_CONCERT_READ, NULL
+    "reservations_page", NGX_HTTP_CONCERT_READ, NULL, 8
 };
 
 

@@ -35,12 +35,12 @@ static void ngx_http_concert_reserve_taken(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_reserve = {
-    "reserve", NGX_HTTP_CONCERT_WRITE, "aaaaass"
+    "reserve", NGX_HTTP_CONCERT_WRITE, "aaaaass", 1
 };
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_reserve_once = {
-    "reserve_once", NGX_HTTP_CONCERT_WRITE, "aaaaassaaa"
+    "reserve_once", NGX_HTTP_CONCERT_WRITE, "aaaaassaaa", 1
 };
 
 

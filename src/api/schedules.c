@@ -14,7 +14,7 @@ static void ngx_http_concert_schedules_read(ngx_http_concert_call_t *call,
 
 static const ngx_http_concert_list_t  ngx_http_concert_schedules_list = {
     NGX_HTTP_CONCERT_LIST_SCHEDULES,
-    { "schedules_page", NGX_HTTP_CONCERT_READ, NULL },
+    { "schedules_page", NGX_HTTP_CONCERT_READ, NULL, 8 },
     ngx_http_concert_schedules_read
 };
 

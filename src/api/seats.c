@@ -26,12 +26,12 @@ static void ngx_http_concert_seats_plan_read(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_seats_page = {
-    "seats_page", NGX_HTTP_CONCERT_READ, NULL
+    "seats_page", NGX_HTTP_CONCERT_READ, NULL, 8
 };
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_hall_page = {
-    "hall_page", NGX_HTTP_CONCERT_READ, NULL
+    "hall_page", NGX_HTTP_CONCERT_READ, NULL, 8
 };
 
 

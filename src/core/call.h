@@ -45,12 +45,16 @@ enum {
  *   s  the same value for all calls
  *
  * Other functions (NULL) and scripts take their parameters as they are.
+ *
+ * "weight" is about how many times the store's work of a plain one it takes:
+ * batches are measured by it.
  */
 
 typedef struct {
     const char                *name;
     ngx_uint_t                 group;
     const char                *params;
+    ngx_uint_t                 weight;
 } ngx_http_concert_op_t;
 
 

@@ -181,6 +181,7 @@ ngx_http_concert_submit(ngx_http_concert_group_t *group,
     call->state = NGX_HTTP_CONCERT_CALL_WAITING;
     ngx_queue_insert_tail(&group->waiting, &call->queue);
     group->nwaiting++;
+    group->weight += call->op->weight;
     group->stats->waiting = group->nwaiting;
 
     ngx_post_event(&group->turn, &ngx_posted_events);
@@ -196,6 +197,7 @@ ngx_http_concert_group_refuse(ngx_http_concert_group_t *group,
     if (call->state == NGX_HTTP_CONCERT_CALL_WAITING) {
         ngx_queue_remove(&call->queue);
         group->nwaiting--;
+        group->weight -= call->op->weight;
         group->stats->waiting = group->nwaiting;
         call->state = NGX_HTTP_CONCERT_CALL_IDLE;
     }
@@ -228,7 +230,7 @@ ngx_http_concert_group_turn(ngx_event_t *ev)
 static ngx_uint_t
 ngx_http_concert_group_ready(ngx_http_concert_group_t *group)
 {
-    if (group->nbusy == 0 || group->nwaiting >= group->gather) {
+    if (group->nbusy == 0 || group->weight >= group->gather) {
         return 1;
     }
 
@@ -393,21 +395,27 @@ ngx_http_concert_lane_connect(ngx_http_concert_lane_t *lane,
 static void
 ngx_http_concert_lane_dispatch(ngx_http_concert_lane_t *lane)
 {
+    ngx_uint_t                 weight;
     ngx_queue_t               *q;
     ngx_http_concert_call_t   *call;
     ngx_http_concert_group_t  *group;
 
     group = lane->group;
+    weight = 0;
     lane->ncalls = 0;
 
     ngx_http_concert_group_watch(&group->watch);
 
-    while (group->nwaiting && lane->ncalls < group->batch) {
+    while (group->nwaiting && weight < group->batch) {
         q = ngx_queue_head(&group->waiting);
         ngx_queue_remove(q);
-        group->nwaiting--;
 
         call = ngx_queue_data(q, ngx_http_concert_call_t, queue);
+
+        group->nwaiting--;
+        group->weight -= call->op->weight;
+        weight += call->op->weight;
+
         call->state = NGX_HTTP_CONCERT_CALL_SENT;
 
         lane->calls[lane->ncalls++] = call;

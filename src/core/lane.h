@@ -62,13 +62,13 @@ struct ngx_http_concert_group_s {
     const ngx_http_concert_store_t  *store;
     void                            *conf;       /* the store's, read only */
     ngx_uint_t                       nlanes;
-    ngx_uint_t                       batch;
+    ngx_uint_t                       batch;      /* weight */
     ngx_uint_t                       max_queue;
     ngx_msec_t                       timeout;
 
     /*
-     * While a lane is busy, another one takes calls only when so many have
-     * gathered, or after so many ms: small batches in many lanes cost more
+     * While a lane is busy, another one takes calls only when so much weight
+     * has gathered, or after so many ms: small batches in many lanes cost more
      * than they gain.
      */
     ngx_uint_t                       gather;
@@ -80,6 +80,7 @@ struct ngx_http_concert_group_s {
     ngx_http_concert_lane_stats_t   *stats;
     ngx_queue_t                      waiting;
     ngx_uint_t                       nwaiting;
+    ngx_uint_t                       weight;     /* of those */
     ngx_uint_t                       nbusy;      /* lanes */
     ngx_event_t                      turn;       /* posted */
     ngx_event_t                      gathered;   /* calls waited long enough */

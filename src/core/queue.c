@@ -44,7 +44,7 @@ static void ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
 
 
 const ngx_http_concert_op_t  ngx_http_concert_look = {
-    "look", NGX_HTTP_CONCERT_REDIS, NULL
+    "look", NGX_HTTP_CONCERT_REDIS, NULL, 1
 };
 
 

@@ -42,7 +42,7 @@ static void ngx_http_concert_admit_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_admit = {
-    "admit", NGX_HTTP_CONCERT_REDIS, NULL
+    "admit", NGX_HTTP_CONCERT_REDIS, NULL, 1
 };
 
 

@@ -21,7 +21,7 @@ static void ngx_http_concert_expire_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_expire = {
-    "expire", NGX_HTTP_CONCERT_WRITE, NULL
+    "expire", NGX_HTTP_CONCERT_WRITE, NULL, 1
 };
 
 

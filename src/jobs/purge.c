@@ -17,7 +17,7 @@ static void ngx_http_concert_purge_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_purge = {
-    "purge_keys", NGX_HTTP_CONCERT_WRITE, NULL
+    "purge_keys", NGX_HTTP_CONCERT_WRITE, NULL, 1
 };
 
 

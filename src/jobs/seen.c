@@ -14,7 +14,7 @@ static void ngx_http_concert_seen_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_seen_op = {
-    "seen", NGX_HTTP_CONCERT_REDIS, NULL
+    "seen", NGX_HTTP_CONCERT_REDIS, NULL, 1
 };
 
 
