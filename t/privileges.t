@@ -14,9 +14,10 @@ my ($Role) = $Conninfo =~ /\buser=(\S+)/;
 plan skip_all => 'the service connects as the owner' if $Conninfo eq $Owner;
 
 my @Operations = sort qw(
-    balance cancel charge charge_once concerts_page denied expire hall_page pay
-    pay_once payment purge_keys ready reservation reservations_page reserve reserve_once
-    schedules_page seats_page warm
+    balance cancel charge charge_once claim claim_once concerts_page denied due
+    expire extend_holds hall_page look_now pay pay_once payment place_order
+    purge_keys purge_orders ready refund reservation reservations_page reserve
+    reserve_once schedules_page seats_page settle unsettled warm warm_cards
 );
 
 # The columns that reads without rights of their own need.
@@ -85,8 +86,11 @@ is as_service('select current_user'), $Role,
 {
     my @functions = split /\n/, sql(
         "select format('%s|select concert.%s(%s)', proname, proname,
-                       (select string_agg('null::' || t::regtype, ',')
-                        from unnest(proargtypes) t))
+                       (select string_agg(format('null::%I.%I', n.nspname,
+                                                 t.typname), ',' order by i)
+                        from unnest(proargtypes) with ordinality a (type, i)
+                        join pg_type t on t.oid = a.type
+                        join pg_namespace n on n.oid = t.typnamespace))
          from pg_proc
          where pronamespace = 'concert'::regnamespace
            and prorettype <> 'trigger'::regtype
@@ -179,7 +183,7 @@ is_deeply [ allowed('create table concert.mine (id bigint)',
     my $migrate = "$ENV{TEST_NGINX_CONCERT_CONF}/stack/migrate";
 
     sql("create database $database");
-    is qx($migrate '$owner' 2>&1), "schema: version 0 to 4\n",
+    is qx($migrate '$owner' 2>&1), "schema: version 0 to 5\n",
        'migrate grants nothing to nobody';
 
     my $nginx = nginx(http => qq{concert_postgres "$service";});

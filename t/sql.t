@@ -174,7 +174,8 @@ sub reads {
     is_deeply(payment($user, $paid->{payment_id}),
               { payment_id => $paid->{payment_id}, reservation_id => $id,
                 amount => 1000, status => 'PAID',
-                paid_ms => $paid->{paid_ms} },
+                paid_ms => $paid->{paid_ms}, method => 'balance',
+                code => undef, reason => undef },
               'payment tells what pay did');
     is(payment($other, $paid->{payment_id}), undef,
        'to nobody but its owner');
@@ -444,12 +445,7 @@ sub payments {
               'reservation_expired: and after it');
 
     $id = $hold->($b);
-    ok($Psql->does('begin',
-                   "update concert.seats set hold_until = 'infinity'
-                    where reservation_id = $id",
-                   "update concert.reservations set status = 'PAYING'
-                    where reservation_id = $id",
-                   'commit'), 'a card payment is under way');
+    is(claim($b, $id), 'ok', 'a card payment is under way');
     is_deeply($outcomes->([$b, $id, 300]), ['payment_in_progress'],
               'payment_in_progress');
 
@@ -521,12 +517,7 @@ sub cancellations {
               'and ends those it names');
 
     my $claimed = $ids[2];
-    ok($Psql->does('begin',
-                   "update concert.seats set hold_until = 'infinity'
-                    where reservation_id = $claimed",
-                   "update concert.reservations set status = 'PAYING'
-                    where reservation_id = $claimed",
-                   'commit'), 'a card payment is under way');
+    is(claim($a, $claimed), 'ok', 'a card payment is under way');
     is_deeply($outcomes->([$a, $claimed]), ['payment_in_progress'],
               'payment_in_progress');
 }
@@ -1045,6 +1036,7 @@ sub planted_damage {
 
     my $balance = 'a balance equals the sum of its ledger rows';
     my $sales = 'sales equal the payments';
+    my $transfer = 'a payment has its transfer, and no other payment has it';
     my $one = 'a seat is in at most one paid reservation';
     my $for_good = 'a paid reservation has its seats for good';
     my $sold = 'a sold seat has its reservation';
@@ -1058,13 +1050,13 @@ sub planted_damage {
               where account_id = $a");
     $found->('a transfer that no balance knows', [$balance],
              transfer_sql(-1, $a, 5));
-    $found->('a transfer that was changed', [$balance, $sales],
+    $found->('a transfer that was changed', [$balance, $sales, $transfer],
              "update concert.transfers set amount = amount + 1
               where transfer_id = (select transfer_id from concert.payments
                                    where payment_id = $payment)");
     $found->('sales without a payment', [$balance, $sales],
              transfer_sql($a, 0, 7));
-    $found->('a payment of another amount', [$exactly, $sales],
+    $found->('a payment of another amount', [$exactly, $sales, $transfer],
              "update concert.payments set amount = 99
               where payment_id = $payment");
     $found->('a sold seat set free', [$for_good],
@@ -1386,6 +1378,18 @@ sub pay_sql {
 sub cancel_sql {
     return call('cancel', bigints(map { $_->[0] } @_),
                 bigints(map { $_->[1] } @_));
+}
+
+# Begins a payment by card of a reservation; the outcome.
+sub claim {
+    my ($user, $reservation) = @_;
+    return one("select c.outcome
+                from concert.place_order(array[gen_random_uuid()],
+                                         array[$user], array[$reservation],
+                                         array[0]) o,
+                     concert.claim(array[gen_random_uuid()], array[$user],
+                                   array[$reservation], array[o.amount],
+                                   array[o.order_id], array['key'], 0, null) c");
 }
 
 sub call {

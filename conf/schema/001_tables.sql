@@ -168,19 +168,36 @@ create index seats_free on concert.seats (schedule_id, seat_id) include (price)
 create table concert.payments (
     payment_id      bigint generated always as identity,
     operation       uuid not null unique,
-    reservation_id  bigint not null,
+    reservation_id  bigint,
     user_id         bigint not null,
     amount          bigint not null check (amount >= 0),
-    method          text not null check (method in ('balance')),
-    status          text not null check (status in ('PAID')),
+    method          text not null,
+    status          text not null,
     transfer_id     bigint references concert.transfers,
     created_at      timestamptz not null default now(),
-    primary key (payment_id, reservation_id),
-    check (status <> 'PAID' or amount = 0 or transfer_id is not null)
+    paid_at         timestamptz,
+    unique nulls not distinct (payment_id, reservation_id),
+    constraint payment_is_of_its_kind
+        check (case method
+               when 'balance' then status in ('PAID', 'REFUNDED')
+                                   and reservation_id is not null
+               when 'card' then amount > 0
+                                and status in ('PENDING', 'PAID', 'DECLINED',
+                                               'REFUNDING', 'REFUNDED')
+               else false end),
+    constraint payment_moved_its_money
+        check (case status
+               when 'PAID' then amount = 0 or transfer_id is not null
+               when 'PENDING' then transfer_id is null
+               when 'DECLINED' then transfer_id is null
+               else true end)
 );
 
+comment on column concert.payments.reservation_id is 'null: a top-up';
+comment on column concert.payments.paid_at is 'null: at created_at, or never';
+
 create unique index payments_one_live on concert.payments (reservation_id)
-    where status = 'PAID';
+    where status in ('PENDING', 'PAID');
 
 create table concert.reservations (
     reservation_id  bigint generated always as identity primary key,
@@ -193,9 +210,11 @@ create table concert.reservations (
                     check (status in ('HELD', 'PAYING', 'PAID', 'EXPIRED', 'CANCELLED')),
     hold_until      timestamptz not null check (isfinite(hold_until)),
     payment_id      bigint,
+    extended_at     timestamptz,
     created_at      timestamptz not null default now(),
-    foreign key (payment_id, reservation_id) references concert.payments,
-    check (status <> 'PAID' or payment_id is not null)
+    foreign key (payment_id, reservation_id)
+        references concert.payments (payment_id, reservation_id),
+    check (status not in ('PAYING', 'PAID') or payment_id is not null)
 ) with (fillfactor = 80);
 
 alter table concert.payments
@@ -247,9 +266,10 @@ create trigger reservations_have_their_seats
     referencing new table as changed
     for each statement execute function concert.check_reservations();
 
--- At commit, a seat has left a hold that runs, or a sale, or has less time in
--- it, only because that reservation is over.  A function at commit has the
--- session's rights, no longer those of the operation: it needs its own.
+-- At commit, a seat that left a hold that runs, or a sale, or got less time in
+-- it, did so only because that reservation is over, or is held again after a
+-- payment that failed.  A function at commit has the session's rights, no longer
+-- those of the operation: it needs its own.
 
 create function concert.check_seat_left() returns trigger
 language plpgsql
@@ -258,7 +278,15 @@ begin
     if exists (select
                from concert.reservations r
                where r.reservation_id = old.reservation_id
-                 and r.status in ('HELD', 'PAYING', 'PAID'))
+                 and r.status in ('HELD', 'PAYING', 'PAID')
+                 and not exists (select
+                                 from concert.seats s
+                                 where s.schedule_id = old.schedule_id
+                                   and s.seat_id = old.seat_id
+                                   and s.reservation_id = r.reservation_id
+                                   and s.hold_until = case r.status
+                                                      when 'HELD' then r.hold_until
+                                                      else 'infinity' end))
     then
         raise exception 'seat % of schedule % is taken from reservation %',
                         old.seat_id, old.schedule_id, old.reservation_id

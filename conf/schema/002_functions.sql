@@ -202,22 +202,6 @@ begin
 end
 $$;
 
-create function concert.payment(p_user bigint, p_payment bigint)
-returns table (payment_id bigint, reservation_id bigint, amount bigint,
-               status text, paid_ms bigint)
-language plpgsql stable
-security definer set search_path = pg_catalog, pg_temp as $$
-#variable_conflict use_column
-begin
-    return query
-    select p.payment_id, p.reservation_id, p.amount, p.status,
-           concert.epoch_ms(p.created_at)
-    from concert.payments p
-    where p.payment_id = p_payment
-      and p.user_id = p_user;
-end
-$$;
-
 
 -- Adds to balances.  Locks the accounts.
 
@@ -744,73 +728,6 @@ begin
 
     return next;
 end
-$$;
-
-
--- The proof: every rule that must hold, and how many rows break it.
-
-create function concert.violations() returns table (rule text, broken bigint)
-language sql stable as $$
-    select 'a balance equals the sum of its ledger rows', count(*)
-    from concert.accounts a
-    left join (select l.account_id, sum(l.amount) as amount
-               from concert.ledger l
-               group by l.account_id) l on l.account_id = a.account_id
-    where a.balance <> coalesce(l.amount, 0)
-    union all
-    select 'the ledger sums to zero', count(*)
-    from (select sum(l.amount) as amount from concert.ledger l) t
-    where t.amount <> 0
-    union all
-    select 'a seat is in at most one paid reservation', count(*)
-    from (select
-          from concert.reservations r
-          cross join lateral unnest(r.seat_ids) as u (seat_id)
-          where r.status in ('PAYING', 'PAID')
-          group by r.schedule_id, u.seat_id
-          having count(*) > 1) d
-    union all
-    select 'a paid reservation has its seats for good', count(*)
-    from concert.reservations r
-    cross join lateral unnest(r.seat_ids) as u (seat_id)
-    left join concert.seats s on s.schedule_id = r.schedule_id
-                             and s.seat_id = u.seat_id
-                             and s.reservation_id = r.reservation_id
-                             and s.hold_until = 'infinity'
-    where r.status in ('PAYING', 'PAID')
-      and s.seat_id is null
-    union all
-    select 'a sold seat has its reservation', count(*)
-    from concert.seats s
-    left join concert.reservations r on r.reservation_id = s.reservation_id
-                                    and r.status in ('PAYING', 'PAID')
-    where s.hold_until = 'infinity'
-      and r.reservation_id is null
-    union all
-    select 'a paid reservation has exactly one payment, of its price', count(*)
-    from concert.reservations r
-    left join (select p.reservation_id, count(*) as payments, sum(p.amount) as amount
-               from concert.payments p
-               where p.status = 'PAID'
-               group by p.reservation_id) p on p.reservation_id = r.reservation_id
-    where r.status = 'PAID'
-      and (p.payments is distinct from 1 or p.amount <> r.total_price)
-    union all
-    select 'a payment has its paid reservation', count(*)
-    from concert.payments p
-    left join concert.reservations r on r.payment_id = p.payment_id
-                                    and r.status = 'PAID'
-    where p.status = 'PAID'
-      and r.reservation_id is null
-    union all
-    select 'sales equal the payments', count(*)
-    from (select (select coalesce(sum(l.amount), 0)
-                  from concert.ledger l
-                  where l.account_id = 0)
-                 - (select coalesce(sum(p.amount), 0)
-                    from concert.payments p
-                    where p.status = 'PAID') as difference) t
-    where t.difference <> 0
 $$;
 
 

@@ -312,16 +312,23 @@ sub cancelled {
     return $reservation;
 }
 
-# A reservation whose payment has begun and not ended.
+# A reservation whose payment by card has begun and not ended.
 sub paying {
     my ($user, $schedule, @seats) = @_;
 
     my $reservation = hold($user, $schedule, @seats);
+    my $outcome = sql(
+        "select c.outcome
+         from concert.place_order(array[gen_random_uuid()],
+                                  array[$user]::bigint[],
+                                  array[$reservation]::bigint[],
+                                  '{null}') o,
+              concert.claim(array[gen_random_uuid()], array[$user]::bigint[],
+                            array[$reservation]::bigint[], array[o.amount],
+                            array[o.order_id], array['key'], 3600000, null) c");
 
-    transaction("update concert.seats set hold_until = 'infinity'
-                 where reservation_id = $reservation",
-                "update concert.reservations set status = 'PAYING'
-                 where reservation_id = $reservation");
+    die "cannot claim reservation $reservation: $outcome"
+        if $outcome ne 'ok';
 
     return $reservation;
 }
@@ -721,15 +728,28 @@ sub free_port {
 
 package Concert::Session;
 
-# What psql prints for a statement; a line that a query writes ends it.
+# What psql prints for a statement.
 sub run {
     my ($self, $statement) = @_;
 
-    my ($in, $out) = @$self{qw( in out )};
-    my $text = '';
+    $self->send($statement);
+    return $self->receive;
+}
 
-    print $in "$statement;\nselect 'end of ' || 'statement';\n";
-    $in->flush;
+# The same in two steps, so that sessions run at the same time; a line that a
+# query writes ends the answer.
+sub send {
+    my ($self, $statement) = @_;
+
+    print { $self->{in} } "$statement;\nselect 'end of ' || 'statement';\n";
+    $self->{in}->flush;
+}
+
+sub receive {
+    my ($self) = @_;
+
+    my $out = $self->{out};
+    my $text = '';
 
     while (my $line = <$out>) {
         return $text =~ s/\n\z//r if $line eq "end of statement\n";
