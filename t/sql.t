@@ -692,8 +692,7 @@ sub walk {
     my @seats;
 
     while (1) {
-        my @rows = rows("select * from concert.seats_page($schedule, $after,
-                             $end, $spread, $size + 1)");
+        my @rows = free_seats($schedule, $after, $end, $spread, $size + 1);
         return undef if !@rows;
         last if !defined $rows[0]{seat_id};
 
@@ -776,8 +775,7 @@ sub walks_over_seats {
     my $seats = sub {
         my ($after, $end, $size) = @_;
         return join ' ', map { $_->{seat_id} // 'none' }
-            rows("select * from concert.seats_page($schedule, $after, $end, 7,
-                                                   $size)");
+            free_seats($schedule, $after, $end, 7, $size);
     };
 
     is($seats->('null', 'null', 100), '8 9 10 1 2 3 4 5 6 7',
@@ -791,8 +789,15 @@ sub walks_over_seats {
 
     reserve([$user, $concert, $schedule, [1 .. 10]]);
     is($seats->('null', 'null', 9), 'none', 'sold out: a row without a seat');
-    is_deeply([rows('select * from concert.seats_page(999999999, null, null,
-                         1, 10)')], [], 'no row: there is no such schedule');
+    is_deeply([free_seats(999_999_999, 'null', 'null', 1, 10)], [],
+              'there is no such schedule');
+    is_deeply([rows("select request, seats
+                     from concert.seats_page(array[$schedule, 999999999, $schedule],
+                                             array[null, null, 3]::bigint[],
+                                             array[null, null, 9]::bigint[],
+                                             array[7, 1, 7], array[9, 9, 9])")],
+              [map { { request => $_, seats => undef } } 1 .. 3],
+              'one row for each page that is asked for');
 
     my (undef, $begun) = new_sale(3, 1, "now() - interval '1 s'");
     is_deeply([page($begun)], [], 'nothing is free of what has begun');
@@ -823,7 +828,9 @@ sub plan_of_seats {
         my ($name, $parameters) = @$page;
         my $plan = join "\n", $Psql->lines(
             'explain (analyze, buffers, costs off, timing off, summary off)
-             execute page(' . "$schedule, $parameters)");
+             execute page(' . join(', ', map { "array[$_]::bigint[]" }
+                                         $schedule, split /, /, $parameters)
+            . ')');
 
         like($plan, qr/Index Only Scan using seats_free/,
              "at 99 % sold $name reads the index of free seats")
@@ -1424,8 +1431,22 @@ sub balance { return one("select balance from concert.balance(array[$_[0]])") }
 sub page {
     my ($schedule) = @_;
     return grep { defined $_->{seat_id} }
-           rows("select * from concert.seats_page($schedule, 0, null, 0,
-                                                  1000)");
+           free_seats($schedule, 0, 'null', 0, 1000);
+}
+
+# A page of free seats as rows: one without a seat_id when nothing is free, none
+# when there is no such schedule.
+sub free_seats {
+    my ($page) = rows('select p.schedule_id, array_to_string(p.seats, \' \') as seats,
+                              array_to_string(p.prices, \' \') as prices
+                       from concert.seats_page(' . join(', ',
+                           map { "array[$_]::bigint[]" } @_) . ') p');
+    return if !defined $page->{schedule_id};
+
+    my @prices = split ' ', $page->{prices} // '';
+    my @rows = map { { seat_id => $_, price => shift @prices } }
+               split ' ', $page->{seats} // '';
+    return @rows ? @rows : { seat_id => undef };
 }
 
 # The rules that are broken, and how many rows break them.

@@ -75,49 +75,58 @@ language sql stable as $$
     where c.concert_id = p_concert
 $$;
 
--- Free seats after p_after and, where p_end is at or before p_after, on from
--- the first seat round to p_end.  Without p_after the walk starts and ends at
--- a place that p_spread (any number >= 0) names.  No row: there is no such
--- schedule.  A null seat_id: nothing is free.
+-- Free seats after p_afters[i] and, where p_ends[i] is at or before it, on from
+-- the first seat round to p_ends[i].  Without p_afters[i] the walk starts and
+-- ends at a place that p_spreads[i] (any number >= 0) names.  A null schedule_id:
+-- there is no such schedule.  Null seats: nothing is free.
 
-create function concert.seats_page(p_schedule bigint, p_after bigint,
-                                   p_end bigint, p_spread bigint,
-                                   p_size integer)
-returns table (seat_id integer, price bigint)
+create function concert.seats_page(p_schedules bigint[], p_afters bigint[],
+                                   p_ends bigint[], p_spreads bigint[],
+                                   p_sizes bigint[])
+returns table (request bigint, schedule_id bigint, seats integer[],
+               prices bigint[])
 language sql stable as $$
-    select f.seat_id, f.price
-    from concert.schedules s
+    select q.request, s.schedule_id, f.seats, f.prices
+    from unnest(p_schedules, p_afters, p_ends, p_spreads, p_sizes)
+         with ordinality as q (schedule_id, after, upto, spread, size, request)
     left join lateral (
-        (select i.seat_id, i.price
-         from concert.seats i
-         where i.schedule_id = p_schedule
-           and i.reservation_id is null
-           and i.seat_id > coalesce(p_after,
-                                    p_spread % greatest(s.total_seats, 1))
-           and (p_end is null or p_after is null or p_end <= p_after
-                or i.seat_id <= p_end)
-         order by i.seat_id
-         limit p_size)
-        union all
-        (select i.seat_id, i.price
-         from concert.seats i
-         where i.schedule_id = p_schedule
-           and i.reservation_id is null
-           and i.seat_id <= case when p_after is null
-                                 then p_spread % greatest(s.total_seats, 1)
-                                 when p_end <= p_after then p_end
-                                 else 0 end
-         order by i.seat_id
-         limit p_size)
-        limit p_size
+        select i.schedule_id, i.starts_at,
+               coalesce(q.after, q.spread % greatest(i.total_seats, 1)) as start
+        from concert.schedules i
+        where i.schedule_id = q.schedule_id
+        limit 1
+    ) s on true
+    left join lateral (
+        select array_agg(g.seat_id) as seats, array_agg(g.price) as prices
+        from (
+            (select i.seat_id, i.price
+             from concert.seats i
+             where i.schedule_id = q.schedule_id
+               and i.reservation_id is null
+               and i.seat_id > s.start
+               and (q.upto is null or q.after is null or q.upto <= q.after
+                    or i.seat_id <= q.upto)
+             order by i.seat_id
+             limit q.size)
+            union all
+            (select i.seat_id, i.price
+             from concert.seats i
+             where i.schedule_id = q.schedule_id
+               and i.reservation_id is null
+               and i.seat_id <= case when q.after is null then s.start
+                                     when q.upto <= q.after then q.upto
+                                     else 0 end
+             order by i.seat_id
+             limit q.size)
+            limit q.size
+        ) g
     ) f on s.starts_at > now()
-    where s.schedule_id = p_schedule
 $$;
 
 -- All seats after p_after, for a hall plan.  The row judges: a seat whose hold
 -- has run out is free, although seats_page shows it only when its row says so.
 -- A seat that is claimed for payment is SOLD, as its row does not tell one from
--- the other.  No row, and a null seat_id: as above.
+-- the other.  No row: there is no such schedule.  A null seat_id: it has begun.
 
 create function concert.hall_page(p_schedule bigint, p_after bigint,
                                   p_size integer)

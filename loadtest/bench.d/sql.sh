@@ -57,7 +57,9 @@ sql_seats() {
     cat <<END
 \\set schedule random($1, $2)
 \\set spread random(0, 1000000000)
-select * from concert.seats_page(:schedule, null, null, :spread, 101);
+select * from concert.seats_page(array[:schedule::bigint],
+    array[null::bigint], array[null::bigint], array[:spread::bigint],
+    array[101::bigint]);
 END
 }
 
@@ -95,7 +97,9 @@ END
     sql_sale
     cat <<END
 \\set spread random(0, 1000000000)
-select * from concert.seats_page(:schedule, null, null, :spread, 101);
+select * from concert.seats_page(array[:schedule::bigint],
+    array[null::bigint], array[null::bigint], array[:spread::bigint],
+    array[101::bigint]);
 END
     sql_reserve 'reservation_id as id, total_price as price'
     echo '\gset'

@@ -10,6 +10,14 @@
  */
 
 #include "api/api.h"
+#include "core/parse.h"
+
+
+/* columns of concert.seats_page() */
+
+#define NGX_HTTP_CONCERT_SEATS_SCHEDULE  1
+#define NGX_HTTP_CONCERT_SEATS_SEATS     2
+#define NGX_HTTP_CONCERT_SEATS_PRICES    3
 
 
 static ngx_int_t ngx_http_concert_seats_parse(ngx_http_request_t *r,
@@ -18,6 +26,8 @@ static ngx_int_t ngx_http_concert_seats_start(ngx_http_concert_call_t *call);
 static int64_t ngx_http_concert_seats_spread(int64_t user_id);
 static void ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
+static void ngx_http_concert_seats_body(ngx_http_concert_call_t *call,
+    ngx_http_concert_array_t *seats, ngx_http_concert_array_t *prices);
 static void ngx_http_concert_seats_middle(ngx_http_concert_call_t *call,
     ngx_http_concert_json_t *json);
 static ngx_int_t ngx_http_concert_seats_plan(ngx_http_concert_call_t *call);
@@ -26,7 +36,7 @@ static void ngx_http_concert_seats_plan_read(ngx_http_concert_call_t *call,
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_seats_page = {
-    "seats_page", NGX_HTTP_CONCERT_READ, NULL, 8
+    "seats_page", NGX_HTTP_CONCERT_READ, "aaaaa", 8
 };
 
 
@@ -154,25 +164,40 @@ ngx_http_concert_seats_spread(int64_t user_id)
 }
 
 
-/* no row: no such schedule; one row without a seat: nothing is free */
-
 static void
 ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    int64_t                   seat;
-    ngx_uint_t                i, n;
-    ngx_http_concert_page_t  *page;
-    ngx_http_concert_json_t   json, middle;
+    ngx_str_t                  value;
+    ngx_http_concert_array_t   seats, prices;
 
-    if (res->rows == 0) {
+    if (res->rows == 0 || res->null(res, 0, NGX_HTTP_CONCERT_SEATS_SCHEDULE)) {
         ngx_http_concert_call_fail(call, "schedule_not_found", NULL);
         return;
     }
 
-    page = call->data;
+    value = res->string(res, 0, NGX_HTTP_CONCERT_SEATS_SEATS);
+    ngx_http_concert_parse_array(value.data, value.len, &seats);
+    value = res->string(res, 0, NGX_HTTP_CONCERT_SEATS_PRICES);
+    ngx_http_concert_parse_array(value.data, value.len, &prices);
 
-    n = res->null(res, 0, 0) ? 0 : ngx_http_concert_page_rows(call, res);
+    ngx_http_concert_seats_body(call, &seats, &prices);
+}
+
+
+static void
+ngx_http_concert_seats_body(ngx_http_concert_call_t *call,
+    ngx_http_concert_array_t *seats, ngx_http_concert_array_t *prices)
+{
+    int64_t                   seat, first;
+    ngx_uint_t                i, n;
+    ngx_http_concert_page_t  *page;
+    ngx_http_concert_json_t   json, middle;
+
+    page = call->data;
+    n = ngx_min(seats->n, (size_t) page->size);
+    first = 0;
+    seat = 0;
 
     ngx_http_concert_seats_middle(call, &middle);
 
@@ -180,19 +205,23 @@ ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
     ngx_http_concert_json_text(&json, "[");
 
     for (i = 0; i < n; i++) {
-        if (i) {
-            ngx_http_concert_json_text(&json, ",");
+        seat = ngx_http_concert_parse_next(seats);
+
+        if (i == 0) {
+            first = seat;
+            ngx_http_concert_json_text(&json, "{\"seatId\":");
+
+        } else {
+            ngx_http_concert_json_text(&json, ",{\"seatId\":");
         }
 
-        seat = res->integer(res, i, 0);
-
-        ngx_http_concert_json_text(&json, "{\"seatId\":");
         ngx_http_concert_json_integer(&json, seat);
         ngx_http_concert_json_text(&json, ",\"seatNumber\":");
         ngx_http_concert_json_integer(&json, seat);
         ngx_http_concert_json_raw(&json, middle.start,
                                   middle.pos - middle.start);
-        ngx_http_concert_json_integer(&json, res->integer(res, i, 1));
+        ngx_http_concert_json_integer(&json,
+                                      ngx_http_concert_parse_next(prices));
         ngx_http_concert_json_text(&json, "}");
     }
 
@@ -200,16 +229,16 @@ ngx_http_concert_seats_read(ngx_http_concert_call_t *call,
     json.failed |= middle.failed;
     ngx_http_concert_call_body(call, &json);
 
-    if (n && res->rows > n) {
+    if (seats->n) {
 
         /* all around: the walk ends before the seat that it began with */
 
         if (page->no_after) {
-            page->end = res->integer(res, 0, 0) - 1;
+            page->end = first - 1;
             page->no_end = 0;
         }
 
-        ngx_http_concert_page_link(call, res->integer(res, n - 1, 0));
+        ngx_http_concert_page_link(call, seat);
     }
 }
 
@@ -251,7 +280,7 @@ ngx_http_concert_seats_plan(ngx_http_concert_call_t *call)
 }
 
 
-/* the rows are as those of seats_page() */
+/* no row: no such schedule; one row without a seat: it has begun */
 
 static void
 ngx_http_concert_seats_plan_read(ngx_http_concert_call_t *call,

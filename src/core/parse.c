@@ -219,3 +219,72 @@ ngx_http_concert_parse_binary(const void *p, size_t len)
 
     return (int64_t) n;
 }
+
+
+/* dimensions, flags, type; for each dimension its size and its lower bound */
+#define NGX_HTTP_CONCERT_ARRAY_HEADER  (5 * sizeof(uint32_t))
+
+
+void
+ngx_http_concert_parse_array(const void *p, size_t len,
+    ngx_http_concert_array_t *array)
+{
+    int64_t  n;
+
+    array->pos = p;
+    array->last = p;
+    array->n = 0;
+
+    if (len < NGX_HTTP_CONCERT_ARRAY_HEADER
+        || ngx_http_concert_parse_binary(p, sizeof(uint32_t)) != 1)
+    {
+        return;
+    }
+
+    n = ngx_http_concert_parse_binary((const char *) p
+                                      + 3 * sizeof(uint32_t),
+                                      sizeof(uint32_t));
+
+    array->pos += NGX_HTTP_CONCERT_ARRAY_HEADER;
+    array->last += len;
+
+    if (n > 0 && (size_t) n <= (len - NGX_HTTP_CONCERT_ARRAY_HEADER)
+                               / sizeof(uint32_t))
+    {
+        array->n = (size_t) n;
+    }
+}
+
+
+int64_t
+ngx_http_concert_parse_next(ngx_http_concert_array_t *array)
+{
+    int64_t               len;
+    const unsigned char  *p;
+
+    if (array->n == 0
+        || (size_t) (array->last - array->pos) < sizeof(uint32_t))
+    {
+        array->n = 0;
+        return 0;
+    }
+
+    array->n--;
+
+    len = ngx_http_concert_parse_binary(array->pos, sizeof(uint32_t));
+    p = array->pos + sizeof(uint32_t);
+    array->pos = p;
+
+    if (len <= 0) {
+        return 0;
+    }
+
+    if (len > (int64_t) sizeof(int64_t) || len > array->last - p) {
+        array->n = 0;
+        return 0;
+    }
+
+    array->pos += len;
+
+    return ngx_http_concert_parse_binary(p, (size_t) len);
+}

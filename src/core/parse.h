@@ -59,4 +59,23 @@ int ngx_http_concert_parse_json_type(const void *type, size_t len);
 int64_t ngx_http_concert_parse_binary(const void *p, size_t len);
 
 
+/* an array of integers, of which n are left */
+
+typedef struct {
+    const unsigned char  *pos;
+    const unsigned char  *last;
+    size_t                n;
+} ngx_http_concert_array_t;
+
+/*
+ * Begins to read an array of one dimension as PostgreSQL sends it in binary
+ * (array_send); of bytes that are none, one without elements.
+ */
+void ngx_http_concert_parse_array(const void *p, size_t len,
+    ngx_http_concert_array_t *array);
+
+/* the next element; 0 for a null, and when nothing is left */
+int64_t ngx_http_concert_parse_next(ngx_http_concert_array_t *array);
+
+
 #endif /* NGX_HTTP_CONCERT_PARSE_H_INCLUDED */

@@ -864,7 +864,8 @@ ngx_http_concert_pg_array(ngx_http_concert_unit_t *unit, ngx_uint_t param)
     len = sizeof("{}");
 
     for (i = 0; i < unit->ncalls; i++) {
-        len += unit->calls[i]->params[param].len + 1;
+        value = &unit->calls[i]->params[param];
+        len += 1 + (value->data ? value->len : sizeof("NULL") - 1);
     }
 
     array = ngx_pnalloc(unit->calls[0]->pool, len);
@@ -877,7 +878,8 @@ ngx_http_concert_pg_array(ngx_http_concert_unit_t *unit, ngx_uint_t param)
     for (i = 0; i < unit->ncalls; i++) {
         value = &unit->calls[i]->params[param];
         *p++ = i ? ',' : '{';
-        p = ngx_cpymem(p, value->data, value->len);
+        p = value->data ? ngx_cpymem(p, value->data, value->len)
+                        : ngx_cpymem(p, "NULL", sizeof("NULL") - 1);
     }
 
     *p++ = '}';

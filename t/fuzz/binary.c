@@ -1,11 +1,39 @@
 
-/* Integers as PostgreSQL sends them: int2, int4 and int8, and a null. */
+/*
+ * Integers as PostgreSQL sends them: int2, int4 and int8, and a null; and arrays
+ * of them.
+ */
 
 #include "core/json.c"
 #include "core/parse.c"
 #include "fuzz.h"
 
 #include <endian.h>
+
+
+/* whatever the bytes say, as many elements as were promised, and then none */
+
+static void
+read_array(const uint8_t *data, size_t size)
+{
+    char                      *p;
+    size_t                     n;
+    ngx_http_concert_array_t   array;
+
+    p = block_of(data, size);
+
+    ngx_http_concert_parse_array(p, size, &array);
+    promise(array.n <= size / 4);
+
+    for (n = array.n; n && array.n; n--) {
+        (void) ngx_http_concert_parse_next(&array);
+        promise(array.n < n);
+    }
+
+    promise(ngx_http_concert_parse_next(&array) == 0 && array.n == 0);
+
+    free(p);
+}
 
 
 int
@@ -33,6 +61,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         free(p);
     }
+
+    read_array(data, size);
 
     return 0;
 }
