@@ -1,7 +1,7 @@
 
 /*
- * Integers as PostgreSQL sends them: int2, int4 and int8, and a null; and arrays
- * of them.
+ * Integers as PostgreSQL sends them: int2, int4 and int8, and a null; and
+ * arrays of them.
  */
 
 #include "core/json.c"
