@@ -11,6 +11,9 @@ my @Programs = glob 'build/plain/*';
 
 die "run it by make test\n" if !@Programs;
 
+# of random histories as many as memcheck has the time for
+local $ENV{HISTORIES} = 4000;
+
 for my $program (@Programs) {
     my $name = basename($program);
     my $said = `valgrind -q --error-exitcode=99 --leak-check=full $program 2>&1`;
