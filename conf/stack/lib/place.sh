@@ -96,6 +96,7 @@ find_dir() {
     pg_socket=$pg/socket
     redis=$dir/redis
     redis_socket=$redis/redis.sock
+    gateway=$dir/gateway
     nginx=$dir/nginx
     tls_dir=$dir/tls
     conninfo="host=$pg_socket dbname=concert user=concert_service"
@@ -159,6 +160,12 @@ export PGPORT='5432'
 export PGDATABASE='concert'
 export PGUSER='concert'
 export REDIS_SOCKET='$redis_socket'
+export GATEWAY='$GATEWAY'
+END
+
+    [[ -z $GATEWAY ]] || cat >>"$dir/env" <<END
+export CONCERT_GATEWAY_URL='http://127.0.0.1:$GATEWAY_PORT'
+export CONCERT_GATEWAY_KEY_FILE='$gateway/key'
 END
 
     [[ -z $TLS ]] || cat >>"$dir/env" <<END

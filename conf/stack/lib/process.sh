@@ -15,6 +15,7 @@ pid_of() {
 
 pg_pid() { pid_of "$pg_data/postmaster.pid" "-D $pg_data"; }
 redis_pid() { pid_of "$redis/redis.pid" "$dir/redis.conf"; }
+gateway_pid() { pid_of "$gateway/gateway.pid" "--journal $gateway/journal"; }
 nginx_pid() { pid_of "$nginx/nginx.pid" "-c $nginx/nginx.conf"; }
 
 
