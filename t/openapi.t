@@ -81,6 +81,8 @@ my %Sample = (
     'POST /api/reservations/payments' => sub {
         ({}, { userId => $_[0], amount => 1000,
                reservationId => 0 + hold($_[0], $Schedule, ++$Seat) }) },
+    'POST /api/payments/orders' => sub {
+        ({}, { userId => $_[0], chargeAmount => 6000 }) },
     'GET /api/reservations/payments/{paymentId}' => sub {
         { paymentId => payment_of(paid($_[0], $Schedule, ++$Seat)) } },
     'PATCH /queue' => sub { ({}, { paused => JSON::PP::false,
@@ -427,6 +429,7 @@ sub the_flow {
     my $cancel = 'DELETE /api/reservations/{reservationId}';
     my $pay = 'POST /api/reservations/payments';
     my $payment = 'GET /api/reservations/payments/{paymentId}';
+    my $order = 'POST /api/payments/orders';
 
     expect($charge, '404 user_not_found',
            ask($Nginx, $charge, user => stranger()));
@@ -538,6 +541,25 @@ sub the_flow {
     $paying->('409 payment_in_progress', 'PAYING');
     $paying->('409 reservation_paid', 'PAID');
     $paying->('422 amount_mismatch', 'HELD', amount => 999);
+
+    my $free = schedule(seats => 1, price => 0);
+
+    for my $case (['409 reservation_expired', $made{EXPIRED}],
+                  ['409 reservation_cancelled', $made{CANCELLED}],
+                  ['409 payment_in_progress', $made{PAYING}],
+                  ['409 reservation_paid', $made{PAID}],
+                  ['422 amount_mismatch', hold($user, $free, 1)],
+                  ['404 reservation_not_found', MAX],
+                  ['200', $made{HELD}]) {
+        expect($order, $case->[0],
+               ask($Nginx, $order, user => $user, without => 'chargeAmount',
+                   with => { reservationId => 0 + $case->[1] }));
+    }
+
+    expect($order, '404 user_not_found',
+           ask($Nginx, $order, user => stranger()));
+    expect($order, '422 balance_limit',
+           ask($Nginx, $order, with => { chargeAmount => MAX }));
 
     my ($poor) = users(1, 999);
     expect($pay, '422 insufficient_balance',
@@ -673,7 +695,7 @@ sub other_paths {
                       /api/balance /api/balance/1/2
                       /api/concerts/ /api/concerts/1 /api/concerts/seats/1/2
                       /api/reservations/1/2 /api/reservations/payments/1/2
-                      /api/payments/orders /nothing )) {
+                      /api/payments /api/payments/orders/1 /nothing )) {
         my $answer = $Nginx->client(1)->get($path);
 
         is_deeply([$Api->outcome($answer),

@@ -93,10 +93,26 @@ void ngx_http_concert_reservation_json(ngx_http_concert_json_t *json,
 void ngx_http_concert_reservation_row(ngx_http_concert_json_t *json,
     int64_t user_id, const ngx_http_concert_result_t *res, ngx_uint_t row);
 
+/* a payment, as the wire has it */
+
+typedef struct {
+    int64_t      id;
+    int64_t      reservation_id; /* 0: a top-up */
+    int64_t      amount;
+    ngx_str_t    status;
+    int64_t      time;           /* ms since the epoch */
+    ngx_uint_t   card;           /* a balance pays with less to tell */
+    ngx_str_t    code;           /* the gateway's, as is the reason */
+    ngx_str_t    reason;
+} ngx_http_concert_payment_t;
+
 /* in the thread: answers with a payment */
 void ngx_http_concert_payment_body(ngx_http_concert_call_t *call,
-    int64_t payment_id, int64_t reservation_id, int64_t amount,
-    const ngx_str_t *status, int64_t paid);
+    const ngx_http_concert_payment_t *payment);
+
+/* why a card was declined, as members of an object, a comma before each */
+void ngx_http_concert_payment_reason(ngx_http_concert_json_t *json,
+    const ngx_http_concert_payment_t *payment);
 
 /*
  * Begins the step that ends the token of call->user_id; done() begins with

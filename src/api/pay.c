@@ -109,9 +109,8 @@ static void
 ngx_http_concert_pay_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    ngx_http_concert_pay_t  *pay;
-
-    static const ngx_str_t   paid = ngx_string("PAID");
+    ngx_http_concert_pay_t      *pay;
+    ngx_http_concert_payment_t   payment;
 
     if (!ngx_http_concert_call_ok(call, res, NGX_HTTP_CONCERT_PAY_OUTCOME,
                                   NGX_HTTP_CONCERT_PAY_REPLAYED))
@@ -121,12 +120,15 @@ ngx_http_concert_pay_read(ngx_http_concert_call_t *call,
 
     pay = call->data;
 
-    ngx_http_concert_payment_body(call,
-                            res->integer(res, 0, NGX_HTTP_CONCERT_PAY_ID),
-                            pay->reservation_id,
-                            res->integer(res, 0, NGX_HTTP_CONCERT_PAY_AMOUNT),
-                            &paid,
-                            res->integer(res, 0, NGX_HTTP_CONCERT_PAY_TIME));
+    ngx_memzero(&payment, sizeof(ngx_http_concert_payment_t));
+
+    payment.id = res->integer(res, 0, NGX_HTTP_CONCERT_PAY_ID);
+    payment.reservation_id = pay->reservation_id;
+    payment.amount = res->integer(res, 0, NGX_HTTP_CONCERT_PAY_AMOUNT);
+    ngx_str_set(&payment.status, "PAID");
+    payment.time = res->integer(res, 0, NGX_HTTP_CONCERT_PAY_TIME);
+
+    ngx_http_concert_payment_body(call, &payment);
 }
 
 

@@ -48,41 +48,88 @@ static void
 ngx_http_concert_payment_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    ngx_str_t  status;
+    ngx_str_t                   method;
+    ngx_http_concert_payment_t  payment;
 
     if (res->rows == 0) {
         ngx_http_concert_call_fail(call, "payment_not_found", NULL);
         return;
     }
 
-    status = res->string(res, 0, 3);
+    method = res->string(res, 0, 5);
 
-    ngx_http_concert_payment_body(call, call->id, res->integer(res, 0, 1),
-                                  res->integer(res, 0, 2), &status,
-                                  res->integer(res, 0, 4));
+    payment.id = call->id;
+    payment.reservation_id = res->integer(res, 0, 1);
+    payment.amount = res->integer(res, 0, 2);
+    payment.status = res->string(res, 0, 3);
+    payment.time = res->integer(res, 0, 4);
+    payment.card = (method.len == 4
+                    && ngx_strncmp(method.data, "card", 4) == 0);
+    payment.code = res->string(res, 0, 6);
+    payment.reason = res->string(res, 0, 7);
+
+    ngx_http_concert_payment_body(call, &payment);
 }
 
 
 void
 ngx_http_concert_payment_body(ngx_http_concert_call_t *call,
-    int64_t payment_id, int64_t reservation_id, int64_t amount,
-    const ngx_str_t *status, int64_t paid)
+    const ngx_http_concert_payment_t *payment)
 {
     ngx_http_concert_json_t  json;
 
     ngx_http_concert_call_json(call, &json, 256);
     ngx_http_concert_json_text(&json, "{\"paymentId\":");
-    ngx_http_concert_json_integer(&json, payment_id);
+    ngx_http_concert_json_integer(&json, payment->id);
     ngx_http_concert_json_text(&json, ",\"reservationId\":");
-    ngx_http_concert_json_integer(&json, reservation_id);
+
+    if (payment->reservation_id) {
+        ngx_http_concert_json_integer(&json, payment->reservation_id);
+    } else {
+        ngx_http_concert_json_text(&json, "null");
+    }
+
     ngx_http_concert_json_text(&json, ",\"userId\":");
     ngx_http_concert_json_integer(&json, call->user_id);
     ngx_http_concert_json_text(&json, ",\"amount\":");
-    ngx_http_concert_json_integer(&json, amount);
+    ngx_http_concert_json_integer(&json, payment->amount);
     ngx_http_concert_json_text(&json, ",\"status\":");
-    ngx_http_concert_json_string(&json, status->data, status->len);
+    ngx_http_concert_json_string(&json, payment->status.data,
+                                 payment->status.len);
     ngx_http_concert_json_text(&json, ",\"paymentTime\":");
-    ngx_http_concert_json_time(&json, paid);
+    ngx_http_concert_json_time(&json, payment->time);
+
+    if (payment->card) {
+        ngx_http_concert_json_text(&json, ",\"method\":\"card\"");
+        ngx_http_concert_payment_reason(&json, payment);
+    }
+
     ngx_http_concert_json_text(&json, "}");
     ngx_http_concert_call_body(call, &json);
+}
+
+
+/* what the gateway said before it was clear is of no use to anybody */
+
+void
+ngx_http_concert_payment_reason(ngx_http_concert_json_t *json,
+    const ngx_http_concert_payment_t *payment)
+{
+    if (payment->status.len != 8
+        || ngx_strncmp(payment->status.data, "DECLINED", 8) != 0)
+    {
+        return;
+    }
+
+    if (payment->code.len) {
+        ngx_http_concert_json_text(json, ",\"gatewayCode\":");
+        ngx_http_concert_json_string(json, payment->code.data,
+                                     payment->code.len);
+    }
+
+    if (payment->reason.len) {
+        ngx_http_concert_json_text(json, ",\"reason\":");
+        ngx_http_concert_json_string(json, payment->reason.data,
+                                     payment->reason.len);
+    }
 }

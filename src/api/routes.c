@@ -19,6 +19,7 @@
     route(reservation)                                                       \
     route(pay)                                                               \
     route(payment)                                                           \
+    route(order)                                                             \
     route(problem)                                                           \
     route(queue)                                                             \
     route(healthz)                                                           \

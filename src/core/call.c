@@ -2,6 +2,8 @@
 #include "core/call.h"
 #include "core/reply.h"
 
+#include <sys/random.h>
+
 
 /* a reservation with a key fits */
 #define NGX_HTTP_CONCERT_CALL_POOL_SIZE  2048
@@ -11,6 +13,8 @@
 
 
 static ngx_pool_t *ngx_http_concert_call_pool(void);
+static ngx_int_t ngx_http_concert_call_uuid(ngx_http_concert_call_t *call,
+    uint64_t a, uint64_t b);
 static ngx_str_t *ngx_http_concert_call_param(ngx_http_concert_call_t *call);
 static void *ngx_http_concert_call_alloc(void *data, size_t size);
 
@@ -174,8 +178,29 @@ ngx_http_concert_call_list(ngx_http_concert_call_t *call,
 ngx_int_t
 ngx_http_concert_call_operation(ngx_http_concert_call_t *call)
 {
+    return ngx_http_concert_call_uuid(call, ngx_http_concert_operation_prefix,
+                                      ngx_http_concert_operation_count++);
+}
+
+
+ngx_int_t
+ngx_http_concert_call_secret_operation(ngx_http_concert_call_t *call)
+{
+    uint64_t  id[2];
+
+    if (getrandom(id, sizeof(id), 0) != (ssize_t) sizeof(id)) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_call_uuid(call, id[0], id[1]);
+}
+
+
+static ngx_int_t
+ngx_http_concert_call_uuid(ngx_http_concert_call_t *call, uint64_t a,
+    uint64_t b)
+{
     u_char     *p;
-    uint64_t    a, b;
     ngx_str_t  *param;
 
     param = ngx_http_concert_call_param(call);
@@ -187,9 +212,6 @@ ngx_http_concert_call_operation(ngx_http_concert_call_t *call)
     if (p == NULL) {
         return NGX_ERROR;
     }
-
-    a = ngx_http_concert_operation_prefix;
-    b = ngx_http_concert_operation_count++;
 
     param->data = p;
 

@@ -198,6 +198,10 @@ ngx_int_t ngx_http_concert_call_list(ngx_http_concert_call_t *call,
     const int64_t *values, size_t n);
 ngx_int_t ngx_http_concert_call_operation(ngx_http_concert_call_t *call);
 
+/* the same of an id that nobody can guess */
+ngx_int_t ngx_http_concert_call_secret_operation(
+    ngx_http_concert_call_t *call);
+
 /* appends the key and the digest, if there is a key */
 ngx_int_t ngx_http_concert_call_key(ngx_http_concert_call_t *call);
 

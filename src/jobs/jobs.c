@@ -9,7 +9,8 @@ static void ngx_http_concert_job_done(ngx_http_concert_call_t *call);
 static ngx_http_concert_job_t  *ngx_http_concert_jobs[] = {
     &ngx_http_concert_admit_job,
     &ngx_http_concert_expire_job,
-    &ngx_http_concert_purge_job,
+    &ngx_http_concert_purge_keys_job,
+    &ngx_http_concert_purge_orders_job,
     &ngx_http_concert_seen_job,
     NULL
 };

@@ -35,7 +35,8 @@ typedef struct {
 
 extern ngx_http_concert_job_t  ngx_http_concert_admit_job;
 extern ngx_http_concert_job_t  ngx_http_concert_expire_job;
-extern ngx_http_concert_job_t  ngx_http_concert_purge_job;
+extern ngx_http_concert_job_t  ngx_http_concert_purge_keys_job;
+extern ngx_http_concert_job_t  ngx_http_concert_purge_orders_job;
 extern ngx_http_concert_job_t  ngx_http_concert_seen_job;
 
 
