@@ -150,10 +150,22 @@ sub request {
     $is{text}{ $_->{in} }{ $_->{name} } = text(\%is, $_)
         for grep { is_given(\%is, $_) } @fields;
 
+    give_one_of(\%is, @fields);
     break(\%is, @fields) if $kind eq 'wrong';
     $is{bytes} = bytes(\%is);
 
     return \%is;
+}
+
+# Of members that exclude each other there is one: surely the first.
+sub give_one_of {
+    my ($is, @fields) = @_;
+    my $choices = body_schema($is->{operation})->{oneOf} // return;
+    my @names = map { @{ $_->{required} } } @$choices;
+    my $name = $is->{kind} eq 'sure' ? $names[0] : any(@names);
+
+    delete @{ $is->{text}{body} }{@names};
+    $is->{text}{body}{$name} = text($is, first { $_->{name} eq $name } @fields);
 }
 
 # All leave, so that the next to enter is ACTIVE.
