@@ -160,7 +160,7 @@ sub request {
 # Of members that exclude each other there is one: surely the first.
 sub give_one_of {
     my ($is, @fields) = @_;
-    my $choices = body_schema($is->{operation})->{oneOf} // return;
+    my $choices = body_schema($is->{operation})->{anyOf} // return;
     my @names = map { @{ $_->{required} } } @$choices;
     my $name = $is->{kind} eq 'sure' ? $names[0] : any(@names);
 
