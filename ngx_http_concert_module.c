@@ -10,11 +10,13 @@
 
 #include "core/request.h"
 #include "jobs/jobs.h"
+#include "store/gateway.h"
 #include "store/postgres.h"
 #include "store/redis.h"
 
 
 #define NGX_HTTP_CONCERT_POOL_NAME   "concert_io"
+#define NGX_HTTP_CONCERT_GATEWAY_POOL_NAME  "concert_gateway"
 #define NGX_HTTP_CONCERT_MIN_ZONE    (2 * 1024 * 1024)
 #define NGX_HTTP_CONCERT_ZONE_SIZE   (16 * 1024 * 1024)
 #define NGX_HTTP_CONCERT_MAX_LANES   64
@@ -32,6 +34,16 @@
 #define NGX_HTTP_CONCERT_TTL         (10 * 60 * 1000)
 #define NGX_HTTP_CONCERT_CLAIM       (30 * 1000)
 #define NGX_HTTP_CONCERT_POLL        1000
+
+/* defaults of the payment gateway */
+#define NGX_HTTP_CONCERT_GATEWAY_LANES    16
+#define NGX_HTTP_CONCERT_GATEWAY_QUEUE    256
+#define NGX_HTTP_CONCERT_GATEWAY_TIMEOUT  (10 * 1000)
+#define NGX_HTTP_CONCERT_GATEWAY_CONNECT  2000
+#define NGX_HTTP_CONCERT_GATEWAY_PENDING  1000
+
+/* the path of a question is added */
+#define NGX_HTTP_CONCERT_MAX_URL     512
 
 #define NGX_HTTP_CONCERT_MAX_CACHE   (24 * 60 * 60 * 1000)
 
@@ -84,11 +96,23 @@ static char *ngx_http_concert_redis_directive(ngx_conf_t *cf,
 static ngx_int_t ngx_http_concert_redis_login(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_concert_redis_conf_t *rcf);
 static ngx_int_t ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name,
-    ngx_str_t *secret);
+    const char *what, ngx_str_t *secret);
 static ngx_int_t ngx_http_concert_read_file(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text);
 static char *ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_concert_redis_conf_t *rcf);
+static char *ngx_http_concert_gateway_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+#if (NGX_HTTP_CONCERT_CURL)
+static ngx_http_concert_gateway_conf_t *ngx_http_concert_gateway_defaults(
+    ngx_conf_t *cf, ngx_http_concert_main_conf_t *cmcf,
+    ngx_http_concert_group_t *group);
+static ngx_int_t ngx_http_concert_gateway_url(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_concert_gateway_conf_t *gcf);
+static ngx_int_t ngx_http_concert_gateway_parameter(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_concert_group_t *group,
+    ngx_http_concert_gateway_conf_t *gcf);
+#endif
 static char *ngx_http_concert_queue_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_concert_queue_parameter(ngx_conf_t *cf,
@@ -125,6 +149,9 @@ static void ngx_http_concert_exit_process(ngx_cycle_t *cycle);
 static ngx_str_t  ngx_http_concert_pool =
     ngx_string(NGX_HTTP_CONCERT_POOL_NAME);
 
+static ngx_str_t  ngx_http_concert_gateway_pool =
+    ngx_string(NGX_HTTP_CONCERT_GATEWAY_POOL_NAME);
+
 
 static const ngx_http_concert_group_t
     ngx_http_concert_default_groups[NGX_HTTP_CONCERT_GROUPS] = {
@@ -157,6 +184,13 @@ static const ngx_http_concert_group_t
         .batch = 64,
         .gather = 64,
         .patience = 1
+    },
+
+    [NGX_HTTP_CONCERT_GATEWAY] = {
+        .name = ngx_string("gateway"),
+        .away_code = "gateway_unavailable",
+        .batch = 1,
+        .gather = 1
     }
 };
 
@@ -171,8 +205,18 @@ static ngx_conf_post_t  ngx_http_concert_count_post = {
 };
 
 
-static const ngx_http_concert_word_t  ngx_http_concert_charge_free = {
-    "free", NGX_HTTP_CONCERT_CHARGE_FREE, "credits a charge at once"
+static const ngx_http_concert_word_t  ngx_http_concert_charge_words[] = {
+    { "free", NGX_HTTP_CONCERT_CHARGE_FREE, "credits a charge at once" },
+    { "card", NGX_HTTP_CONCERT_CHARGE_CARD, "credits what a card has paid" },
+    { NULL, 0, NULL }
+};
+
+
+static const ngx_http_concert_word_t  ngx_http_concert_method_words[] = {
+    { "balance", NGX_HTTP_CONCERT_METHOD_BALANCE,
+      "takes it from the balance" },
+    { "card", NGX_HTTP_CONCERT_METHOD_CARD, "asks the payment gateway" },
+    { NULL, 0, NULL }
 };
 
 
@@ -202,6 +246,13 @@ static ngx_command_t  ngx_http_concert_commands[] = {
     { ngx_string("concert_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_concert_redis_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_gateway"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_concert_gateway_directive,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -253,7 +304,14 @@ static ngx_command_t  ngx_http_concert_commands[] = {
       ngx_http_concert_word_directive,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_concert_main_conf_t, charge),
-      (void *) &ngx_http_concert_charge_free },
+      (void *) ngx_http_concert_charge_words },
+
+    { ngx_string("concert_payment_method"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_concert_word_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_concert_main_conf_t, payment_method),
+      (void *) ngx_http_concert_method_words },
 
     { ngx_string("concert_identity"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
@@ -321,6 +379,7 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
     cmcf->max_seats = NGX_CONF_UNSET;
     cmcf->user_limit = NGX_CONF_UNSET;
     cmcf->charge = NGX_CONF_UNSET_UINT;
+    cmcf->payment_method = NGX_CONF_UNSET_UINT;
     cmcf->queue.capacity = NGX_CONF_UNSET_UINT;
     cmcf->queue.rate = NGX_CONF_UNSET_UINT;
     cmcf->queue.ttl = NGX_CONF_UNSET_MSEC;
@@ -348,6 +407,8 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(cmcf->max_seats, NGX_HTTP_CONCERT_MAX_SEATS);
     ngx_conf_init_value(cmcf->user_limit, 0);
     ngx_conf_init_uint_value(cmcf->charge, NGX_HTTP_CONCERT_CHARGE_FREE);
+    ngx_conf_init_uint_value(cmcf->payment_method,
+                             NGX_HTTP_CONCERT_METHOD_BALANCE);
     ngx_http_concert_init_queue_conf(&cmcf->queue);
 
     if (cmcf->identity.kind == NGX_HTTP_CONCERT_IDENTITY_UNSET) {
@@ -395,6 +456,11 @@ ngx_http_concert_init_group_confs(ngx_conf_t *cf,
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
         group = &cmcf->groups[i];
+
+        if (i == NGX_HTTP_CONCERT_GATEWAY) {
+            continue;
+        }
+
         group->timeout = cmcf->timeout;
 
         if (group->max_queue == 0) {
@@ -408,6 +474,7 @@ ngx_http_concert_init_group_confs(ngx_conf_t *cf,
         if (group->store == &ngx_http_concert_postgres) {
             pcf = group->conf;
             pcf->timeout = cmcf->timeout;
+            pcf->cards = (cmcf->groups[NGX_HTTP_CONCERT_GATEWAY].conf != NULL);
 
         } else if (ngx_http_concert_redis_keys(cf, group->conf,
                                                &cmcf->queue.name)
@@ -478,6 +545,17 @@ ngx_http_concert_check_needs(ngx_conf_t *cf,
                       "\"concert %V\" needs Redis: write concert_redis "
                       "unix:/run/redis/redis-server.sock; in the http block",
                       &cmcf->needed_by[1]);
+        return NGX_ERROR;
+    }
+
+    if ((cmcf->charge == NGX_HTTP_CONCERT_CHARGE_CARD
+         || cmcf->payment_method == NGX_HTTP_CONCERT_METHOD_CARD)
+        && cmcf->groups[NGX_HTTP_CONCERT_GATEWAY].conf == NULL)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "cards need a payment gateway: write concert_gateway "
+                      "https://api.tosspayments.com secret_key_file=/path; "
+                      "in the http block");
         return NGX_ERROR;
     }
 
@@ -798,7 +876,7 @@ ngx_http_concert_redis_login(ngx_conf_t *cf, ngx_str_t *value,
         name.data = value->data + 14;
         name.len = value->len - 14;
 
-        return ngx_http_concert_secret(cf, &name, &rcf->password);
+        return ngx_http_concert_secret(cf, &name, "password", &rcf->password);
     }
 
     return NGX_DECLINED;
@@ -808,7 +886,8 @@ ngx_http_concert_redis_login(ngx_conf_t *cf, ngx_str_t *value,
 /* the first line of a file */
 
 static ngx_int_t
-ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *secret)
+ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name, const char *what,
+    ngx_str_t *secret)
 {
     size_t  len;
 
@@ -826,13 +905,14 @@ ngx_http_concert_secret(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *secret)
 
     if (len == 0 || len > NGX_HTTP_CONCERT_MAX_SECRET) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the password file \"%V\" has no password: write "
-                           "one of 1 to %d bytes in its first line", name,
+                           "the %s file \"%V\" has no %s: write one of 1 to "
+                           "%d bytes in its first line", what, name, what,
                            NGX_HTTP_CONCERT_MAX_SECRET);
         return NGX_ERROR;
     }
 
     secret->len = len;
+    secret->data[len] = '\0';
 
     return NGX_OK;
 }
@@ -942,6 +1022,200 @@ ngx_http_concert_redis_address(ngx_conf_t *cf, ngx_str_t *value,
 
     return NGX_CONF_OK;
 }
+
+
+/*
+ * concert_gateway url secret_key_file=path [lanes=n] [max_queue=n]
+ *     [max_pending=n] [timeout=time] [connect_timeout=time];
+ */
+
+#if (NGX_HTTP_CONCERT_CURL)
+
+static char *
+ngx_http_concert_gateway_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_int_t                         rc;
+    ngx_str_t                        *value;
+    ngx_uint_t                        i;
+    ngx_http_concert_group_t         *group;
+    ngx_http_concert_gateway_conf_t  *gcf;
+
+    group = &cmcf->groups[NGX_HTTP_CONCERT_GATEWAY];
+
+    ngx_http_concert_number_t  numbers[] = {
+        { "lanes=", 1, NGX_HTTP_CONCERT_MAX_LANES, &group->nlanes },
+        { "max_queue=", 1, 1000000, &group->max_queue },
+        { "max_pending=", 1, 1000000, &cmcf->max_pending },
+        { NULL, 0, 0, NULL }
+    };
+
+    if (group->conf) {
+        return "is duplicate";
+    }
+
+    gcf = ngx_http_concert_gateway_defaults(cf, cmcf, group);
+    if (gcf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_concert_gateway_url(cf, &value[1], gcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        rc = ngx_http_concert_gateway_parameter(cf, &value[i], group, gcf);
+
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_concert_number(cf, &value[i], numbers);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (gcf->secret == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the payment gateway needs its secret key: write "
+                           "secret_key_file=/path/of/a/file");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_http_concert_gateway_conf_t *
+ngx_http_concert_gateway_defaults(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf, ngx_http_concert_group_t *group)
+{
+    ngx_http_concert_gateway_conf_t  *gcf;
+
+    gcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_gateway_conf_t));
+    if (gcf == NULL) {
+        return NULL;
+    }
+
+    gcf->api = &ngx_http_concert_toss;
+    gcf->connect_timeout = NGX_HTTP_CONCERT_GATEWAY_CONNECT;
+
+    group->conf = gcf;
+    group->store = &ngx_http_concert_gateway;
+    group->nlanes = NGX_HTTP_CONCERT_GATEWAY_LANES;
+    group->max_queue = NGX_HTTP_CONCERT_GATEWAY_QUEUE;
+    group->timeout = NGX_HTTP_CONCERT_GATEWAY_TIMEOUT;
+
+    cmcf->max_pending = NGX_HTTP_CONCERT_GATEWAY_PENDING;
+
+    return gcf;
+}
+
+
+/* a secret key goes to nobody but over TLS, or to this machine */
+
+static ngx_int_t
+ngx_http_concert_gateway_url(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_gateway_conf_t *gcf)
+{
+    size_t       len;
+    ngx_uint_t   i;
+
+    static const ngx_str_t  prefixes[] = {
+        ngx_string("https://"),
+        ngx_string("http://127.0.0.1"),
+        ngx_string("http://localhost"),
+        ngx_string("http://[::1]")
+    };
+
+    for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        len = prefixes[i].len;
+
+        if (value->len < len || value->len > NGX_HTTP_CONCERT_MAX_URL
+            || ngx_strncmp(value->data, prefixes[i].data, len) != 0)
+        {
+            continue;
+        }
+
+        /* a host follows, or this one's name is over */
+
+        if (i == 0
+            ? (value->len > len && value->data[len] != '/')
+            : (value->data[len] == '\0' || value->data[len] == ':'
+               || value->data[len] == '/'))
+        {
+            if (value->data[value->len - 1] == '/') {
+                value->data[value->len - 1] = '\0';
+            }
+
+            gcf->url = (char *) value->data;
+            return NGX_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid address of the payment gateway \"%V\": write "
+                       "https://api.tosspayments.com; http:// may only be "
+                       "this machine", value);
+
+    return NGX_ERROR;
+}
+
+
+/* all that is no plain number; NGX_DECLINED: none of it */
+
+static ngx_int_t
+ngx_http_concert_gateway_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_group_t *group, ngx_http_concert_gateway_conf_t *gcf)
+{
+    ngx_str_t  name, secret;
+
+    if (ngx_strncmp(value->data, "timeout=", 8) == 0) {
+        return ngx_http_concert_queue_time(cf, value, 8, "timeout=10s",
+                                           &group->timeout);
+    }
+
+    if (ngx_strncmp(value->data, "connect_timeout=", 16) == 0) {
+        return ngx_http_concert_queue_time(cf, value, 16,
+                                           "connect_timeout=2s",
+                                           &gcf->connect_timeout);
+    }
+
+    if (ngx_strncmp(value->data, "secret_key_file=", 16) != 0) {
+        return NGX_DECLINED;
+    }
+
+    name.data = value->data + 16;
+    name.len = value->len - 16;
+
+    if (ngx_http_concert_secret(cf, &name, "secret key", &secret) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    gcf->secret = (char *) secret.data;
+
+    return NGX_OK;
+}
+
+#else
+
+static char *
+ngx_http_concert_gateway_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "this module was built without libcurl, which "
+                       "\"%V\" needs: install libcurl4-openssl-dev and build "
+                       "it again", &cmd->name);
+
+    return NGX_CONF_ERROR;
+}
+
+#endif
 
 
 /*
@@ -1148,7 +1422,7 @@ ngx_http_concert_redis_keys(ngx_conf_t *cf,
 }
 
 
-/* concert_charge free; */
+/* concert_charge free|card;  concert_payment_method balance|card; */
 
 static char *
 ngx_http_concert_word_directive(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -1156,10 +1430,10 @@ ngx_http_concert_word_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_str_t                      *value;
     ngx_uint_t                     *field;
-    const ngx_http_concert_word_t  *word;
+    const ngx_http_concert_word_t  *words, *word;
 
     field = (ngx_uint_t *) ((char *) conf + cmd->offset);
-    word = cmd->post;
+    words = cmd->post;
 
     if (*field != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
@@ -1167,16 +1441,20 @@ ngx_http_concert_word_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
-    if (cf->args->nelts != 2 || ngx_strcmp(value[1].data, word->name) != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\": write \"%V %s\", which %s",
-                           &value[1], &cmd->name, word->name, word->meaning);
-        return NGX_CONF_ERROR;
+    for (word = words; word->name; word++) {
+        if (ngx_strcmp(value[1].data, word->name) == 0) {
+            *field = word->value;
+            return NGX_CONF_OK;
+        }
     }
 
-    *field = word->value;
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\": write \"%V %s\", which %s, or "
+                       "\"%V %s\", which %s", &value[1],
+                       &cmd->name, words[0].name, words[0].meaning,
+                       &cmd->name, words[1].name, words[1].meaning);
 
-    return NGX_CONF_OK;
+    return NGX_CONF_ERROR;
 }
 
 
@@ -1429,6 +1707,7 @@ ngx_http_concert_check_count(ngx_conf_t *cf, void *post, void *data)
 static ngx_int_t
 ngx_http_concert_init_module(ngx_cycle_t *cycle)
 {
+    ngx_http_concert_group_t      *gateway;
     ngx_http_concert_main_conf_t  *cmcf;
 
     cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_concert_module);
@@ -1445,6 +1724,19 @@ ngx_http_concert_init_module(ngx_cycle_t *cycle)
                       cmcf->groups[NGX_HTTP_CONCERT_READ].nlanes
                       + cmcf->groups[NGX_HTTP_CONCERT_WRITE].nlanes
                       + cmcf->groups[NGX_HTTP_CONCERT_REDIS].nlanes);
+        return NGX_ERROR;
+    }
+
+    gateway = &cmcf->groups[NGX_HTTP_CONCERT_GATEWAY];
+
+    if (gateway->conf
+        && ngx_thread_pool_get(cycle, &ngx_http_concert_gateway_pool) == NULL)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "there is no thread pool for the payment gateway: write "
+                      "\"thread_pool " NGX_HTTP_CONCERT_GATEWAY_POOL_NAME
+                      " threads=%ui;\" outside of the http block",
+                      gateway->nlanes);
         return NGX_ERROR;
     }
 
@@ -1480,6 +1772,14 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
     json_object_seed(0);
     ngx_http_concert_call_init_worker();
     ngx_http_concert_request_init_worker();
+
+#if (NGX_HTTP_CONCERT_CURL)
+    if (cmcf->groups[NGX_HTTP_CONCERT_GATEWAY].conf
+        && ngx_http_concert_gateway_init_worker() != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+#endif
 
     if (ngx_http_concert_identity_init_worker(cycle, &cmcf->identity)
         != NGX_OK
@@ -1518,7 +1818,10 @@ ngx_http_concert_init_groups(ngx_cycle_t *cycle)
         stats->down = 0;
 
         group->stats = stats;
-        group->pool = ngx_thread_pool_get(cycle, &ngx_http_concert_pool);
+        group->pool = ngx_thread_pool_get(cycle,
+                                          i == NGX_HTTP_CONCERT_GATEWAY
+                                          ? &ngx_http_concert_gateway_pool
+                                          : &ngx_http_concert_pool);
 
         if (ngx_http_concert_group_init(group, cycle) != NGX_OK) {
             return NGX_ERROR;

@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 199;
+plan tests => 224;
 
 run_tests();
 
@@ -898,3 +898,125 @@ concert_catalog_cache off;
 GET /api/concerts?size=1
 --- response_headers
 Cache-Control: private, no-cache
+
+
+
+=== TEST 95: a payment gateway can be named
+--- data
+$user = user(7)
+--- main_config
+thread_pool concert_io threads=11;
+thread_pool concert_gateway threads=2;
+--- http_config
+concert_gateway https://api.tosspayments.com/
+                secret_key_file=$TEST_NGINX_CONCERT_CONF/concert_tls.conf
+                lanes=2 max_queue=10 max_pending=20 timeout=5s
+                connect_timeout=500ms;
+concert_payment_method card;
+concert_charge card;
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}
+
+
+
+=== TEST 96: a payment gateway needs its thread pool
+--- main_config
+thread_pool concert_io threads=11;
+--- http_config
+concert_gateway https://api.tosspayments.com
+                secret_key_file=$TEST_NGINX_CONCERT_CONF/concert_tls.conf;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*no thread pool for the payment gateway: write "thread_pool concert_gateway threads=16;" outside of the http block/
+
+
+
+=== TEST 97: a payment gateway needs its secret key
+--- http_config
+concert_gateway https://api.tosspayments.com;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*the payment gateway needs its secret key: write secret_key_file=/
+
+
+
+=== TEST 98: the secret key must be there
+--- http_config
+concert_gateway https://api.tosspayments.com secret_key_file=/nowhere/key;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*cannot open "\/nowhere\/key"/
+
+
+
+=== TEST 99: and not be empty
+--- http_config
+concert_gateway https://api.tosspayments.com secret_key_file=/dev/null;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*the secret key file ".*" has no secret key: write one/
+
+
+
+=== TEST 100: a secret key goes over TLS
+--- http_config
+concert_gateway http://api.tosspayments.com secret_key_file=/nowhere/key;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid address of the payment gateway "http:.*": write https:/
+
+
+
+=== TEST 101: a name that begins like this machine's is another's
+--- http_config
+concert_gateway http://localhost.example.com secret_key_file=/nowhere/key;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid address of the payment gateway "http:.*": write https:/
+
+
+
+=== TEST 102: a payment gateway has only the parameters that it knows
+--- http_config
+concert_gateway https://api.tosspayments.com retries=3;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*unknown parameter "retries=3"/
+
+
+
+=== TEST 103: its times are times
+--- http_config
+concert_gateway https://api.tosspayments.com timeout=soon;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "timeout=soon": write a time, as timeout=10s/
+
+
+
+=== TEST 104: cards need a payment gateway
+--- http_config
+concert_payment_method card;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*cards need a payment gateway: write concert_gateway/
+
+
+
+=== TEST 105: so do charges by card
+--- http_config
+concert_charge card;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*cards need a payment gateway: write concert_gateway/
+
+
+
+=== TEST 106: concert_payment_method has only the values that it knows
+--- http_config
+concert_payment_method coins;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid value "coins": write "concert_payment_method balance"/

@@ -202,6 +202,10 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
         group = &ngx_http_concert_conf->groups[i];
         ngx_http_concert_zone_lanes(zone, i, &stats[i]);
 
+        if (group->nlanes == 0) {
+            continue;
+        }
+
         ngx_http_concert_metrics_print(out, "concert_lanes{group=\"%V\"} %ui\n",
                                        &group->name, group->nlanes);
     }
@@ -212,9 +216,12 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
                                        stat->type);
 
         for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-            ngx_http_concert_metrics_stat(out, stat,
-                                       &ngx_http_concert_conf->groups[i].name,
-                                       &stats[i]);
+            group = &ngx_http_concert_conf->groups[i];
+
+            if (group->nlanes) {
+                ngx_http_concert_metrics_stat(out, stat, &group->name,
+                                              &stats[i]);
+            }
         }
     }
 
@@ -224,9 +231,11 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
         "# TYPE concert_lane_batch_size histogram\n");
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-        ngx_http_concert_metrics_batches(out,
-                                         &ngx_http_concert_conf->groups[i].name,
-                                         &stats[i]);
+        group = &ngx_http_concert_conf->groups[i];
+
+        if (group->nlanes) {
+            ngx_http_concert_metrics_batches(out, &group->name, &stats[i]);
+        }
     }
 }
 
@@ -446,6 +455,10 @@ ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
         group = &ngx_http_concert_conf->groups[i];
         ngx_http_concert_zone_lanes(zone, i, &stats);
+
+        if (group->nlanes == 0) {
+            continue;
+        }
 
         if (i) {
             ngx_http_concert_json_text(json, ",");

@@ -243,24 +243,23 @@ ngx_http_concert_call_string(ngx_http_concert_call_t *call,
 
 
 ngx_int_t
-ngx_http_concert_call_key(ngx_http_concert_call_t *call)
+ngx_http_concert_call_quoted(ngx_http_concert_call_t *call,
+    const ngx_str_t *value)
 {
     u_char     *p;
     size_t      i;
     ngx_str_t  *param;
-
-    if (call->key.len == 0) {
-        return NGX_OK;
-    }
 
     param = ngx_http_concert_call_param(call);
     if (param == NULL) {
         return NGX_ERROR;
     }
 
-    /* quoted, as an element of an array of text */
+    if (value->data == NULL) {
+        return NGX_OK;
+    }
 
-    p = ngx_pnalloc(call->pool, 2 * call->key.len + sizeof("\"\""));
+    p = ngx_pnalloc(call->pool, 2 * value->len + sizeof("\"\""));
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -268,26 +267,34 @@ ngx_http_concert_call_key(ngx_http_concert_call_t *call)
     param->data = p;
     *p++ = '"';
 
-    for (i = 0; i < call->key.len; i++) {
-        if (call->key.data[i] == '"' || call->key.data[i] == '\\') {
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] == '"' || value->data[i] == '\\') {
             *p++ = '\\';
         }
 
-        *p++ = call->key.data[i];
+        *p++ = value->data[i];
     }
 
     *p++ = '"';
     *p = '\0';
     param->len = p - param->data;
 
-    param = ngx_http_concert_call_param(call);
-    if (param == NULL) {
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_concert_call_key(ngx_http_concert_call_t *call)
+{
+    if (call->key.len == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_concert_call_quoted(call, &call->key) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    *param = call->digest;
-
-    return NGX_OK;
+    return ngx_http_concert_call_string(call, &call->digest);
 }
 
 

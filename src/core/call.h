@@ -21,7 +21,7 @@
 #include "core/json.h"
 
 
-#define NGX_HTTP_CONCERT_MAX_PARAMS  10
+#define NGX_HTTP_CONCERT_MAX_PARAMS  11
 
 
 typedef struct ngx_http_concert_call_s    ngx_http_concert_call_t;
@@ -32,6 +32,7 @@ enum {
     NGX_HTTP_CONCERT_READ = 0,
     NGX_HTTP_CONCERT_WRITE,
     NGX_HTTP_CONCERT_REDIS,
+    NGX_HTTP_CONCERT_GATEWAY,
     NGX_HTTP_CONCERT_GROUPS
 };
 
@@ -89,6 +90,7 @@ typedef struct {
     ngx_str_t                  detail;
     ngx_str_t                  extra;        /* members: ,"field":"size" */
     ngx_str_t                  link;         /* Link header's value */
+    ngx_str_t                  location;     /* and Location's */
     ngx_str_t                  type;         /* none: JSON */
     ngx_str_t                  etag;         /* none: not to be kept */
     ngx_uint_t                 retry_after;  /* s; 0: none */
@@ -201,6 +203,10 @@ ngx_int_t ngx_http_concert_call_operation(ngx_http_concert_call_t *call);
 /* the same of an id that nobody can guess */
 ngx_int_t ngx_http_concert_call_secret_operation(
     ngx_http_concert_call_t *call);
+
+/* appends bytes, or NULL where there is no data, for an array of text */
+ngx_int_t ngx_http_concert_call_quoted(ngx_http_concert_call_t *call,
+    const ngx_str_t *value);
 
 /* appends the key and the digest, if there is a key */
 ngx_int_t ngx_http_concert_call_key(ngx_http_concert_call_t *call);

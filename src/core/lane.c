@@ -107,7 +107,9 @@ ngx_http_concert_group_init(ngx_http_concert_group_t *group,
         lane->started = ngx_current_msec - NGX_HTTP_CONCERT_CHECK_INTERVAL;
     }
 
-    ngx_http_concert_group_check(&group->check);
+    if (group->store->connects) {
+        ngx_http_concert_group_check(&group->check);
+    }
 
     return NGX_OK;
 }

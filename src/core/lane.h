@@ -39,6 +39,9 @@ typedef struct {
 
     /* closes the connection; also called when the worker exits */
     void                           (*close)(ngx_http_concert_lane_t *lane);
+
+    /* whether lanes have a connection before a call needs it */
+    unsigned                         connects;
 } ngx_http_concert_store_t;
 
 

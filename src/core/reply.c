@@ -344,6 +344,14 @@ ngx_http_concert_reply_headers(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    if (reply->location.len
+        && ngx_http_concert_reply_header(r, "Location",
+                                         (ngx_str_t *) &reply->location)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (reply->replayed
         && ngx_http_concert_reply_header(r, "Idempotency-Replayed",
                                          &ngx_http_concert_true)

@@ -105,13 +105,19 @@ typedef struct {
     ngx_int_t                         max_seats;
     ngx_int_t                         user_limit;    /* 0: none */
     ngx_uint_t                        charge;
+    ngx_uint_t                        payment_method;
+    ngx_uint_t                        max_pending;   /* by card */
     ngx_http_concert_identity_conf_t  identity;
 
     ngx_http_concert_slot_t          *slot;          /* of this worker */
 } ngx_http_concert_main_conf_t;
 
 
-#define NGX_HTTP_CONCERT_CHARGE_FREE  0
+#define NGX_HTTP_CONCERT_CHARGE_FREE     0
+#define NGX_HTTP_CONCERT_CHARGE_CARD     1
+
+#define NGX_HTTP_CONCERT_METHOD_BALANCE  0
+#define NGX_HTTP_CONCERT_METHOD_CARD     1
 
 
 typedef struct {

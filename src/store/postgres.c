@@ -147,7 +147,8 @@ static unsigned ngx_http_concert_pg_null(
 
 const ngx_http_concert_store_t  ngx_http_concert_postgres = {
     ngx_http_concert_pg_run,
-    ngx_http_concert_pg_close
+    ngx_http_concert_pg_close,
+    1
 };
 
 
@@ -496,7 +497,7 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
                 "select version, denied "
                 "from concert.%s(), concert.denied() as denied%Z",
                 pcf->timeout - pcf->timeout / 4,
-                pcf->writes ? "warm" : "ready");
+                pcf->writes ? (pcf->cards ? "warm_cards" : "warm") : "ready");
 
     if (!PQsendQuery(conn, sql)) {
         return NGX_ERROR;

@@ -22,6 +22,7 @@
 typedef struct {
     char          *conninfo;
     ngx_uint_t     writes;         /* the lanes of this group write */
+    ngx_uint_t     cards;          /* payments by card, too */
     ngx_msec_t     timeout;        /* of a statement */
 } ngx_http_concert_postgres_conf_t;
 

@@ -46,7 +46,8 @@ static unsigned ngx_http_concert_redis_null(
 
 const ngx_http_concert_store_t  ngx_http_concert_redis = {
     ngx_http_concert_redis_run,
-    ngx_http_concert_redis_close
+    ngx_http_concert_redis_close,
+    1
 };
 
 

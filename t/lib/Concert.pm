@@ -83,6 +83,7 @@ my %Status = (
     token_not_found => 404, user_not_found => 404, concert_not_found => 404,
     schedule_not_found => 404, seat_not_found => 404,
     reservation_not_found => 404, payment_not_found => 404,
+    payment_declined => 402, order_not_found => 404,
     route_not_found => 404,
     method_not_allowed => 405,
     seat_taken => 409, reservation_expired => 409,
@@ -95,7 +96,7 @@ my %Status = (
     idempotency_key_reused => 422,
     rate_limited => 429,
     overloaded => 503, store_unavailable => 503, queue_unavailable => 503,
-    timeout => 504,
+    gateway_unavailable => 503, timeout => 504,
 );
 
 sub import {
@@ -653,7 +654,8 @@ sub check_block {
 
 # Starts one: http => directives, queue => parameters of concert_queue,
 # server => directives of the server block, workers => n, without => names of
-# defaults to leave out
+# defaults to leave out, gateway => a Gateway, cards => parameters of
+# concert_gateway beside its address and key
 sub nginx {
     my (%is) = @_;
 
@@ -670,8 +672,8 @@ sub configuration {
 
     my $root = $self->{root};
     my $workers = $is{workers} // 1;
-    my $http = http_directives($is{http} // '', $is{queue} // '',
-                               $is{without} // '', '');
+    my $http = http_directives(($is{http} // '') . gateway_directive(%is),
+                               $is{queue} // '', $is{without} // '', '');
     my $server = server($self->{port}, ($is{server} // '')
                         . "\ninclude $Conf/concert_routes.conf;");
     my $user = $> == 0 ? 'user root;' : '';
@@ -688,6 +690,7 @@ worker_processes $workers;
 error_log $root/logs/error.log info;
 pid $root/logs/nginx.pid;
 thread_pool concert_io threads=11;
+thread_pool concert_gateway threads=4;
 events {
     worker_connections 512;
 }
@@ -698,6 +701,14 @@ $http
 $server
 }
 END
+}
+
+sub gateway_directive {
+    my (%is) = @_;
+    my $gateway = $is{gateway} // return '';
+
+    return "\nconcert_gateway " . $gateway->url . ' secret_key_file='
+           . $gateway->key_file . ' ' . ($is{cards} // '') . ';';
 }
 
 # Below the server root of Test::Nginx there must be nothing of ours.
@@ -871,7 +882,9 @@ sub settled {
         my $busy = 0;
         $busy += $self->metric("concert_lanes_busy{group=\"$_\"}")
                  + $self->metric("concert_lane_waiting_calls{group=\"$_\"}")
-            for qw( read write redis );
+            for qw( read write redis ),
+                $self->metric('concert_lanes{group="gateway"}') > 0
+                ? 'gateway' : ();
         $busy == 0;
     } 'nothing is left in the lanes';
 }
