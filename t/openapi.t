@@ -16,6 +16,7 @@ use Time::HiRes qw( sleep );
 
 use Concert;
 use Events;
+use Gateway;
 use OpenAPI;
 use Proxy;
 
@@ -113,6 +114,7 @@ wrong_requests();
 identities();
 admission();
 the_flow();
+by_card();
 bodies();
 refusals_of_nginx();
 other_methods();
@@ -293,10 +295,14 @@ sub wrong_texts {
     my ($schema) = @_;
     my $resolved = $Api->resolve($schema);
     my $type = $resolved->{type};
-    my %is = map { $_ => 1 } ref $type ? @$type : $type;
+    my %is = map { $_ => 1 } ref $type ? @$type : $type // ();
 
     my @texts = ('{}', '"1"', '1.0', '1e0', '""',
                  $is{null} ? () : 'null', $is{boolean} ? () : 'true');
+
+    # a string, or one of some words
+    return grep { $Api->validate($schema, $Json->decode($_), '') }
+           @texts, '1', '[]', '["x"]' if $is{string} || $resolved->{enum};
 
     return (@texts, '0', '1', '[]', '"true"') if $is{boolean};
 
@@ -592,6 +598,91 @@ sub the_flow {
                         . $paid->json->{paymentId})->json, $paid->json,
               'and can be looked up');
     ok(!$ann->is_active, 'and the token has ended');
+}
+
+# What only a payment gateway can say.
+sub by_card {
+    my $gateway = Gateway->start;
+    my $nginx = nginx(gateway => $gateway);
+    my $order = '/api/payments/orders';
+    my %for = (
+        'POST /api/reservations/payments' => sub {
+            { reservationId => 0 + hold($_[0], $Schedule, ++$Seat) } },
+        'PUT /api/balance/charge' => sub { { chargeAmount => 1000 } },
+    );
+
+    my $card = sub {
+        my ($at, $user, $for, %window) = @_;
+        my $made = $at->client($user)->post($order, { userId => $user, %$for });
+        my $payment = $gateway->window(%{ $made->json }, %window);
+
+        return { method => 'card', amount => 1000,
+                 $for->{reservationId} ? %$for : (),
+                 map { $_ => $payment->{$_} } qw( orderId paymentKey ) };
+    };
+
+    for my $name (sort keys %for) {
+        my %window = (
+            '200' => {},
+            '202' => { then => { confirm => [('drop') x 2],
+                                 lookup => [('500') x 50] } },
+            '402 payment_declined' => { card => 'declined' },
+        );
+
+        for my $outcome (sort keys %window) {
+            my $user = someone();
+            my $with = $card->($nginx, $user, $for{$name}->($user),
+                               %{ $window{$outcome} });
+
+            expect($name, $outcome,
+                   ask($nginx, $name, user => $user, with => $with,
+                       headers => { 'Idempotency-Key' => 'card' })) for 1 .. 2;
+            expect($name, '409 payment_in_progress',
+                   ask($nginx, $name, user => $user,
+                       with => { %$with, paymentKey => 'another' }))
+                if $outcome eq '202';
+        }
+
+        my $user = someone();
+        my $with = $card->($nginx, $user, $for{$name}->($user));
+        expect($name, '404 order_not_found',
+               ask($nginx, $name, user => $user,
+                   with => { %$with, orderId => 'order-of-nobody' }));
+        expect($name, '422 amount_mismatch',
+               ask($nginx, $name, user => $user,
+                   with => { %$with, amount => 999 }));
+    }
+
+    $nginx->stop;
+
+    # one is on its way, one waits
+    $nginx = nginx(gateway => $gateway, cards => 'lanes=1 max_queue=1');
+    my @waiting;
+
+    for my $n (1 .. 2) {
+        my $user = someone();
+        my $name = 'PUT /api/balance/charge';
+        my $with = $card->($nginx, $user, $for{$name}->($user),
+                           then => ['hang']);
+        push @waiting, $nginx->begin(bytes($nginx, $name, user => $user,
+                                           with => $with));
+        my $metric = $n == 1 ? 'concert_lanes_busy'
+                             : 'concert_lane_waiting_calls';
+        waits($nginx, qq($metric\{group="gateway"}));
+    }
+
+    for my $name (sort keys %for) {
+        my $user = someone();
+        my $with = $card->($nginx, $user, $for{$name}->($user));
+        expect($name, '503 gateway_unavailable',
+               ask($nginx, $name, user => $user, with => $with));
+    }
+
+    $gateway->kill;
+    my @late = grep { $_->status != 202 && $_->status != 503 }
+               map { Concert::Answer->new($_) } @waiting;
+    is(@late, 0, 'those who waited for the gateway are answered');
+    $nginx->stop;
 }
 
 sub bodies {

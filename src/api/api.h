@@ -9,6 +9,7 @@
 #define NGX_HTTP_CONCERT_API_H_INCLUDED
 
 
+#include "core/card.h"
 #include "core/request.h"
 
 
@@ -106,6 +107,12 @@ typedef struct {
     ngx_str_t    reason;
 } ngx_http_concert_payment_t;
 
+/* where payments are looked up */
+#define NGX_HTTP_CONCERT_PAYMENTS  "/api/reservations/payments/"
+
+void ngx_http_concert_payment_json(ngx_http_concert_json_t *json,
+    int64_t user_id, const ngx_http_concert_payment_t *payment);
+
 /* in the thread: answers with a payment */
 void ngx_http_concert_payment_body(ngx_http_concert_call_t *call,
     const ngx_http_concert_payment_t *payment);
@@ -115,12 +122,20 @@ void ngx_http_concert_payment_reason(ngx_http_concert_json_t *json,
     const ngx_http_concert_payment_t *payment);
 
 /*
- * Begins the step that ends the token of call->user_id; done() begins with
- * ngx_http_concert_left(), which says whether it has ended.
+ * Payments and top-ups by card.  For parse(): *card is NULL where none pays.
+ * "other" is the method beside "card", or NULL; by_card: what is meant where
+ * none is named.  start() goes on with ngx_http_concert_card_start(), when
+ * reservation_id and amount are set.
  */
-ngx_int_t ngx_http_concert_leave_run(ngx_http_concert_call_t *call,
+ngx_int_t ngx_http_concert_card_parse(ngx_http_concert_call_t *call,
+    json_t *body, const char *other, ngx_uint_t by_card,
+    ngx_http_concert_card_t **card);
+ngx_int_t ngx_http_concert_card_start(ngx_http_concert_call_t *call,
+    ngx_http_concert_card_t *card);
+
+/* begins the step that answers with the balance of call->user_id */
+ngx_int_t ngx_http_concert_balance_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
-ngx_uint_t ngx_http_concert_left(ngx_http_concert_call_t *call);
 
 
 #endif /* NGX_HTTP_CONCERT_API_H_INCLUDED */

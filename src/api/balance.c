@@ -31,6 +31,14 @@ ngx_http_concert_route_t  ngx_http_concert_balance_route = {
 static ngx_int_t
 ngx_http_concert_balance_start(ngx_http_concert_call_t *call)
 {
+    return ngx_http_concert_balance_run(call, NULL);
+}
+
+
+ngx_int_t
+ngx_http_concert_balance_run(ngx_http_concert_call_t *call,
+    void (*done)(ngx_http_concert_call_t *call))
+{
     ngx_http_concert_call_step(call, &ngx_http_concert_balance,
                                ngx_http_concert_balance_read);
 
@@ -38,7 +46,7 @@ ngx_http_concert_balance_start(ngx_http_concert_call_t *call)
         return NGX_ERROR;
     }
 
-    return ngx_http_concert_run(call, NULL);
+    return ngx_http_concert_run(call, done);
 }
 
 

@@ -1,5 +1,8 @@
 
-/* PUT /api/balance/charge: adds to a user's balance */
+/*
+ * PUT /api/balance/charge: adds to a user's balance, at once or what a card has
+ * paid (card.c)
+ */
 
 #include "api/api.h"
 
@@ -38,13 +41,37 @@ static ngx_int_t
 ngx_http_concert_charge_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
-    return ngx_http_concert_body_integer(call, body, "amount", 1, &call->id);
+    ngx_int_t                 rc;
+    ngx_uint_t                by_card;
+    ngx_http_concert_card_t  *card;
+
+    by_card = (ngx_http_concert_conf->charge == NGX_HTTP_CONCERT_CHARGE_CARD);
+
+    rc = ngx_http_concert_body_integer(call, body, "amount", 1, &call->id);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_concert_card_parse(call, body, by_card ? NULL : "free",
+                                     by_card, &card);
+    call->data = card;
+
+    return rc;
 }
 
 
 static ngx_int_t
 ngx_http_concert_charge_start(ngx_http_concert_call_t *call)
 {
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    if (card) {
+        card->amount = call->id;
+        return ngx_http_concert_card_start(call, card);
+    }
+
     ngx_http_concert_call_step(call,
                                call->key.len ? &ngx_http_concert_charge_once
                                              : &ngx_http_concert_charge,

@@ -1,8 +1,8 @@
 
 /*
- * POST /api/reservations/payments: pays a reservation from the balance, which
- * makes its seats the user's for good and ends the user's token, so that the
- * next in line goes in.
+ * POST /api/reservations/payments: pays a reservation from the balance, or by
+ * card (card.c), which makes its seats the user's for good and ends the user's
+ * token, so that the next in line goes in.
  */
 
 #include "api/api.h"
@@ -18,8 +18,9 @@
 
 
 typedef struct {
-    int64_t    reservation_id;
-    int64_t    amount;
+    int64_t                   reservation_id;
+    int64_t                   amount;
+    ngx_http_concert_card_t  *card;           /* NULL: from the balance */
 } ngx_http_concert_pay_t;
 
 
@@ -76,8 +77,15 @@ ngx_http_concert_pay_parse(ngx_http_request_t *r,
         return rc;
     }
 
-    return ngx_http_concert_body_integer(call, body, "amount", 0,
-                                         &pay->amount);
+    rc = ngx_http_concert_body_integer(call, body, "amount", 0, &pay->amount);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_concert_card_parse(call, body, "balance",
+                                       ngx_http_concert_conf->payment_method
+                                       == NGX_HTTP_CONCERT_METHOD_CARD,
+                                       &pay->card);
 }
 
 
@@ -87,6 +95,13 @@ ngx_http_concert_pay_start(ngx_http_concert_call_t *call)
     ngx_http_concert_pay_t  *pay;
 
     pay = call->data;
+
+    if (pay->card) {
+        pay->card->reservation_id = pay->reservation_id;
+        pay->card->amount = pay->amount;
+
+        return ngx_http_concert_card_start(call, pay->card);
+    }
 
     ngx_http_concert_call_step(call, call->key.len ? &ngx_http_concert_pay_once
                                                    : &ngx_http_concert_pay,
@@ -142,7 +157,7 @@ ngx_http_concert_pay_done(ngx_http_concert_call_t *call)
 {
     if (!ngx_http_concert_succeeded(call) || call->reply.code
         || call->reply.replayed
-        || ngx_http_concert_leave_run(call, ngx_http_concert_pay_left)
+        || ngx_http_concert_queue_leave(call, ngx_http_concert_pay_left)
            != NGX_OK)
     {
         ngx_http_concert_answer(call);
@@ -153,6 +168,6 @@ ngx_http_concert_pay_done(ngx_http_concert_call_t *call)
 static void
 ngx_http_concert_pay_left(ngx_http_concert_call_t *call)
 {
-    (void) ngx_http_concert_left(call);
+    (void) ngx_http_concert_queue_left(call);
     ngx_http_concert_answer(call);
 }

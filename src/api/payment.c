@@ -79,33 +79,41 @@ ngx_http_concert_payment_body(ngx_http_concert_call_t *call,
     ngx_http_concert_json_t  json;
 
     ngx_http_concert_call_json(call, &json, 256);
-    ngx_http_concert_json_text(&json, "{\"paymentId\":");
-    ngx_http_concert_json_integer(&json, payment->id);
-    ngx_http_concert_json_text(&json, ",\"reservationId\":");
+    ngx_http_concert_payment_json(&json, call->user_id, payment);
+    ngx_http_concert_call_body(call, &json);
+}
+
+
+void
+ngx_http_concert_payment_json(ngx_http_concert_json_t *json,
+    int64_t user_id, const ngx_http_concert_payment_t *payment)
+{
+    ngx_http_concert_json_text(json, "{\"paymentId\":");
+    ngx_http_concert_json_integer(json, payment->id);
+    ngx_http_concert_json_text(json, ",\"reservationId\":");
 
     if (payment->reservation_id) {
-        ngx_http_concert_json_integer(&json, payment->reservation_id);
+        ngx_http_concert_json_integer(json, payment->reservation_id);
     } else {
-        ngx_http_concert_json_text(&json, "null");
+        ngx_http_concert_json_text(json, "null");
     }
 
-    ngx_http_concert_json_text(&json, ",\"userId\":");
-    ngx_http_concert_json_integer(&json, call->user_id);
-    ngx_http_concert_json_text(&json, ",\"amount\":");
-    ngx_http_concert_json_integer(&json, payment->amount);
-    ngx_http_concert_json_text(&json, ",\"status\":");
-    ngx_http_concert_json_string(&json, payment->status.data,
+    ngx_http_concert_json_text(json, ",\"userId\":");
+    ngx_http_concert_json_integer(json, user_id);
+    ngx_http_concert_json_text(json, ",\"amount\":");
+    ngx_http_concert_json_integer(json, payment->amount);
+    ngx_http_concert_json_text(json, ",\"status\":");
+    ngx_http_concert_json_string(json, payment->status.data,
                                  payment->status.len);
-    ngx_http_concert_json_text(&json, ",\"paymentTime\":");
-    ngx_http_concert_json_time(&json, payment->time);
+    ngx_http_concert_json_text(json, ",\"paymentTime\":");
+    ngx_http_concert_json_time(json, payment->time);
 
     if (payment->card) {
-        ngx_http_concert_json_text(&json, ",\"method\":\"card\"");
-        ngx_http_concert_payment_reason(&json, payment);
+        ngx_http_concert_json_text(json, ",\"method\":\"card\"");
+        ngx_http_concert_payment_reason(json, payment);
     }
 
-    ngx_http_concert_json_text(&json, "}");
-    ngx_http_concert_call_body(call, &json);
+    ngx_http_concert_json_text(json, "}");
 }
 
 

@@ -33,11 +33,6 @@ static const ngx_http_concert_op_t  ngx_http_concert_enter = {
 };
 
 
-static const ngx_http_concert_op_t  ngx_http_concert_leave = {
-    "leave", NGX_HTTP_CONCERT_REDIS, NULL, 1
-};
-
-
 ngx_http_concert_route_t  ngx_http_concert_token_enter_route = {
     ngx_string("token_enter"),
     {
@@ -232,32 +227,7 @@ ngx_http_concert_token_status_reply(const ngx_http_concert_place_t *place,
 static ngx_int_t
 ngx_http_concert_leave_start(ngx_http_concert_call_t *call)
 {
-    return ngx_http_concert_leave_run(call, ngx_http_concert_leave_done);
-}
-
-
-ngx_int_t
-ngx_http_concert_leave_run(ngx_http_concert_call_t *call,
-    void (*done)(ngx_http_concert_call_t *call))
-{
-    ngx_http_concert_call_step(call, &ngx_http_concert_leave,
-                               ngx_http_concert_queue_read);
-
-    return ngx_http_concert_queue_run(call, done);
-}
-
-
-ngx_uint_t
-ngx_http_concert_left(ngx_http_concert_call_t *call)
-{
-    if (call->outcome != NGX_HTTP_CONCERT_OK) {
-        return 0;
-    }
-
-    ngx_http_concert_queue_learn(call);
-    ngx_http_concert_queue_forget(call->user_id);
-
-    return 1;
+    return ngx_http_concert_queue_leave(call, ngx_http_concert_leave_done);
 }
 
 
@@ -265,7 +235,7 @@ static void
 ngx_http_concert_leave_done(ngx_http_concert_call_t *call)
 {
     if (ngx_http_concert_succeeded(call)) {
-        (void) ngx_http_concert_left(call);
+        (void) ngx_http_concert_queue_left(call);
         call->reply.status = NGX_HTTP_NO_CONTENT;
     }
 

@@ -134,6 +134,38 @@ ngx_http_concert_queue_now(const ngx_http_concert_queue_state_t *state)
 }
 
 
+ngx_int_t
+ngx_http_concert_queue_leave(ngx_http_concert_call_t *call,
+    void (*done)(ngx_http_concert_call_t *call))
+{
+    static const ngx_http_concert_op_t  leave = {
+        "leave", NGX_HTTP_CONCERT_REDIS, NULL, 1
+    };
+
+    ngx_http_concert_call_step(call, &leave, ngx_http_concert_queue_read);
+
+    if (ngx_http_concert_queue_user_params(call) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, done);
+}
+
+
+ngx_uint_t
+ngx_http_concert_queue_left(ngx_http_concert_call_t *call)
+{
+    if (call->outcome != NGX_HTTP_CONCERT_OK) {
+        return 0;
+    }
+
+    ngx_http_concert_queue_learn(call);
+    ngx_http_concert_queue_forget(call->user_id);
+
+    return 1;
+}
+
+
 void
 ngx_http_concert_queue_learn(ngx_http_concert_call_t *call)
 {

@@ -77,6 +77,14 @@ void ngx_http_concert_queue_read_ticket(ngx_http_concert_call_t *call,
 void ngx_http_concert_queue_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 
+/*
+ * Begins the step that ends the token of call->user_id; done() begins with
+ * ngx_http_concert_queue_left(), which says whether it has ended.
+ */
+ngx_int_t ngx_http_concert_queue_leave(ngx_http_concert_call_t *call,
+    void (*done)(ngx_http_concert_call_t *call));
+ngx_uint_t ngx_http_concert_queue_left(ngx_http_concert_call_t *call);
+
 /* remembers what a script answered; event loop */
 void ngx_http_concert_queue_learn(ngx_http_concert_call_t *call);
 

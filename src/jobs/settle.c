@@ -1,0 +1,335 @@
+
+/*
+ * Finds out what became of payments by card that are not settled, and gives
+ * back what is to be given back.  The database says which, how often, and lets
+ * nobody else have them meanwhile; so any number of instances may do this, and
+ * what is left undone comes again.
+ *
+ * "In progress" and "not found" are not "not charged": the payment is confirmed
+ * again with the key that it was first confirmed with, to which there is one
+ * answer.
+ */
+
+#include "jobs/jobs.h"
+#include "core/card.h"
+
+
+#define NGX_HTTP_CONCERT_SETTLE_INTERVAL  500
+#define NGX_HTTP_CONCERT_SETTLE_MAX       64
+
+
+/* columns of concert.due() */
+
+enum {
+    NGX_HTTP_CONCERT_DUE_ID = 0,
+    NGX_HTTP_CONCERT_DUE_OPERATION = 2,
+    NGX_HTTP_CONCERT_DUE_ORDER,
+    NGX_HTTP_CONCERT_DUE_PAYMENT_KEY,
+    NGX_HTTP_CONCERT_DUE_AMOUNT,
+    NGX_HTTP_CONCERT_DUE_USER,
+    NGX_HTTP_CONCERT_DUE_RESERVATION,
+    NGX_HTTP_CONCERT_DUE_STATUS
+};
+
+
+static ngx_int_t ngx_http_concert_settle_params(
+    ngx_http_concert_call_t *call);
+static void ngx_http_concert_settle_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+static ngx_int_t ngx_http_concert_settle_row(ngx_http_concert_call_t *call,
+    ngx_http_concert_card_t *card, const ngx_http_concert_result_t *res,
+    ngx_uint_t row);
+static void ngx_http_concert_settle_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due);
+static void ngx_http_concert_settle_looked_up(ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_settle_refund(
+    ngx_http_concert_call_t *call);
+static void ngx_http_concert_settle_answered(ngx_http_concert_call_t *call);
+static void ngx_http_concert_settle_settled(ngx_http_concert_call_t *call);
+static void ngx_http_concert_settle_left(ngx_http_concert_call_t *call);
+static void ngx_http_concert_settle_end(ngx_http_concert_call_t *call);
+
+
+static const ngx_http_concert_op_t  ngx_http_concert_due = {
+    "due", NGX_HTTP_CONCERT_WRITE, NULL, 1
+};
+
+
+/* there is one such call at a time; the cards are in its memory */
+static ngx_http_concert_card_t  ngx_http_concert_due_cards[
+                                                   NGX_HTTP_CONCERT_SETTLE_MAX];
+static ngx_uint_t               ngx_http_concert_ndue;
+
+/* calls under way */
+static ngx_uint_t               ngx_http_concert_nsettling;
+
+
+ngx_http_concert_job_t  ngx_http_concert_settle_job = {
+    .op = &ngx_http_concert_due,
+    .interval = NGX_HTTP_CONCERT_SETTLE_INTERVAL,
+    .params = ngx_http_concert_settle_params,
+    .read = ngx_http_concert_settle_read,
+    .done = ngx_http_concert_settle_done
+};
+
+
+/* half of the lanes stay for those who pay now */
+
+static ngx_int_t
+ngx_http_concert_settle_params(ngx_http_concert_call_t *call)
+{
+    int64_t                    lease;
+    ngx_uint_t                 most;
+    ngx_http_concert_group_t  *group;
+
+    group = &ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY];
+    most = (group->nlanes + 1) / 2;
+
+    if (group->conf == NULL || ngx_http_concert_nsettling >= most) {
+        return NGX_ERROR;
+    }
+
+    most = ngx_min(most - ngx_http_concert_nsettling,
+                   NGX_HTTP_CONCERT_SETTLE_MAX);
+
+    /* two questions, and what is settled */
+
+    lease = 2 * group->timeout + 2 * ngx_http_concert_conf->timeout;
+
+    if (ngx_http_concert_call_integer(call, most) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_call_integer(call, lease);
+}
+
+
+static void
+ngx_http_concert_settle_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < res->rows && n < NGX_HTTP_CONCERT_SETTLE_MAX; i++) {
+        n += (ngx_http_concert_settle_row(call,
+                                          &ngx_http_concert_due_cards[n],
+                                          res, i)
+              == NGX_OK);
+    }
+
+    ngx_http_concert_ndue = n;
+}
+
+
+static ngx_int_t
+ngx_http_concert_settle_row(ngx_http_concert_call_t *call,
+    ngx_http_concert_card_t *card, const ngx_http_concert_result_t *res,
+    ngx_uint_t row)
+{
+    ngx_memzero(card, sizeof(ngx_http_concert_card_t));
+
+    card->payment_id = res->integer(res, row, NGX_HTTP_CONCERT_DUE_ID);
+    card->amount = res->integer(res, row, NGX_HTTP_CONCERT_DUE_AMOUNT);
+    card->user_id = res->integer(res, row, NGX_HTTP_CONCERT_DUE_USER);
+    card->reservation_id = res->integer(res, row,
+                                        NGX_HTTP_CONCERT_DUE_RESERVATION);
+
+    if (ngx_http_concert_card_keep_operation(call, &card->operation,
+                     res->string(res, row, NGX_HTTP_CONCERT_DUE_OPERATION))
+        != NGX_OK
+        || ngx_http_concert_card_keep(call, &card->order_id,
+                     res->string(res, row, NGX_HTTP_CONCERT_DUE_ORDER))
+           != NGX_OK
+        || ngx_http_concert_card_keep(call, &card->payment_key,
+                     res->string(res, row, NGX_HTTP_CONCERT_DUE_PAYMENT_KEY))
+           != NGX_OK
+        || ngx_http_concert_card_keep(call, &card->status,
+                     res->string(res, row, NGX_HTTP_CONCERT_DUE_STATUS))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_concert_settle_done(ngx_http_concert_call_t *call)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_http_concert_ndue; i++) {
+        ngx_http_concert_settle_begin(&ngx_http_concert_due_cards[i]);
+    }
+
+    ngx_http_concert_ndue = 0;
+}
+
+
+/* a call for each, which is also the request's step by step */
+
+static void
+ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due)
+{
+    ngx_http_concert_call_t  *call;
+    ngx_http_concert_card_t  *card;
+
+    call = ngx_http_concert_call_create();
+    if (call == NULL) {
+        return;
+    }
+
+    ngx_http_concert_nsettling++;
+
+    call->job = 1;
+    call->user_id = due->user_id;
+
+    card = ngx_palloc(call->pool, sizeof(ngx_http_concert_card_t));
+
+    if (card) {
+        *card = *due;
+        call->data = card;
+
+        if (ngx_http_concert_card_keep(call, &card->operation, due->operation)
+            == NGX_OK
+            && ngx_http_concert_card_keep(call, &card->order_id,
+                                          due->order_id)
+               == NGX_OK
+            && ngx_http_concert_card_keep(call, &card->payment_key,
+                                          due->payment_key)
+               == NGX_OK
+            && ngx_http_concert_card_keep(call, &card->status, due->status)
+               == NGX_OK
+            && ngx_http_concert_card_ask(call, NGX_HTTP_CONCERT_ASK_LOOK_UP,
+                                         ngx_http_concert_settle_looked_up)
+               == NGX_OK)
+        {
+            return;
+        }
+    }
+
+    ngx_http_concert_settle_end(call);
+}
+
+
+static void
+ngx_http_concert_settle_looked_up(ngx_http_concert_call_t *call)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                open;
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    ngx_http_concert_card_answered(call);
+
+    open = (call->outcome == NGX_HTTP_CONCERT_OK
+            && card->verdict == NGX_HTTP_CONCERT_VERDICT_RETRY);
+
+    if (ngx_http_concert_card_is(card, "REFUNDING")) {
+        rc = ngx_http_concert_settle_refund(call);
+
+    } else if (open && ngx_http_concert_card_is(card, "PENDING")) {
+        rc = ngx_http_concert_card_ask(call, NGX_HTTP_CONCERT_ASK_CONFIRM,
+                                       ngx_http_concert_settle_answered);
+
+    } else {
+        if (open) {
+
+            /* somebody asked for a look at what was settled long ago */
+
+            card->verdict = NGX_HTTP_CONCERT_VERDICT_DECLINED;
+        }
+
+        rc = ngx_http_concert_card_settle_pending(call,
+                                              ngx_http_concert_settle_settled);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_concert_settle_end(call);
+    }
+}
+
+
+/* what never came to pass needs no refund; of what is not clear, no news */
+
+static ngx_int_t
+ngx_http_concert_settle_refund(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    switch (card->verdict) {
+
+    case NGX_HTTP_CONCERT_VERDICT_APPROVED:
+        return ngx_http_concert_card_ask(call, NGX_HTTP_CONCERT_ASK_CANCEL,
+                                         ngx_http_concert_settle_answered);
+
+    case NGX_HTTP_CONCERT_VERDICT_DECLINED:
+    case NGX_HTTP_CONCERT_VERDICT_REFUNDED:
+        return ngx_http_concert_card_settle(call, "refunded",
+                                            ngx_http_concert_settle_settled);
+
+    default:
+        return ngx_http_concert_card_settle(call, "refund_unknown",
+                                            ngx_http_concert_settle_settled);
+    }
+}
+
+
+static void
+ngx_http_concert_settle_answered(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_card_answered(call);
+
+    if (ngx_http_concert_card_settle_pending(call,
+                                             ngx_http_concert_settle_settled)
+        != NGX_OK)
+    {
+        ngx_http_concert_settle_end(call);
+    }
+}
+
+
+static void
+ngx_http_concert_settle_settled(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    if (call->outcome == NGX_HTTP_CONCERT_OK && card->changed) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "concert: payment %L is %V now", card->payment_id,
+                      &card->status);
+    }
+
+    if (call->outcome != NGX_HTTP_CONCERT_OK || !card->changed
+        || card->reservation_id == 0
+        || !ngx_http_concert_card_is(card, "PAID")
+        || ngx_http_concert_queue_leave(call, ngx_http_concert_settle_left)
+           != NGX_OK)
+    {
+        ngx_http_concert_settle_end(call);
+    }
+}
+
+
+static void
+ngx_http_concert_settle_left(ngx_http_concert_call_t *call)
+{
+    (void) ngx_http_concert_queue_left(call);
+    ngx_http_concert_settle_end(call);
+}
+
+
+static void
+ngx_http_concert_settle_end(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_nsettling--;
+    ngx_http_concert_call_destroy(call);
+}
