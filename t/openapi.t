@@ -84,6 +84,12 @@ my %Sample = (
                reservationId => 0 + hold($_[0], $Schedule, ++$Seat) }) },
     'POST /api/payments/orders' => sub {
         ({}, { userId => $_[0], chargeAmount => 6000 }) },
+    'POST /api/gateway/webhook' => sub {
+        ({}, { eventType => 'PAYMENT_STATUS_CHANGED',
+               data => { orderId => 'order-of-nobody' } }) },
+    'POST /refunds/{paymentId}' => sub {
+        ({ paymentId => payment_of(paid($_[0], $Schedule, ++$Seat)) },
+         { reason => 'A test' }) },
     'GET /api/reservations/payments/{paymentId}' => sub {
         { paymentId => payment_of(paid($_[0], $Schedule, ++$Seat)) } },
     'PATCH /queue' => sub { ({}, { paused => JSON::PP::false,
@@ -300,9 +306,10 @@ sub wrong_texts {
     my @texts = ('{}', '"1"', '1.0', '1e0', '""',
                  $is{null} ? () : 'null', $is{boolean} ? () : 'true');
 
-    # a string, or one of some words
+    # a string, one of some words, an object
     return grep { $Api->validate($schema, $Json->decode($_), '') }
-           @texts, '1', '[]', '["x"]' if $is{string} || $resolved->{enum};
+           @texts, '1', '[]', '["x"]'
+        if $is{string} || $is{object} || $resolved->{enum};
 
     return (@texts, '0', '1', '[]', '"true"') if $is{boolean};
 
@@ -567,6 +574,8 @@ sub the_flow {
     expect($order, '422 balance_limit',
            ask($Nginx, $order, with => { chargeAmount => MAX }));
 
+    refunds($user, $made{PAYING}, $free);
+
     my ($poor) = users(1, 999);
     expect($pay, '422 insufficient_balance',
            ask($Nginx, $pay, user => 0 + $poor));
@@ -598,6 +607,45 @@ sub the_flow {
                         . $paid->json->{paymentId})->json, $paid->json,
               'and can be looked up');
     ok(!$ann->is_active, 'and the token has ended');
+}
+
+sub refunds {
+    my ($user, $paying, $free) = @_;
+    my $refund = 'POST /refunds/{paymentId}';
+
+    my $try = sub {
+        my ($outcome, $payment) = @_;
+        expect($refund, $outcome, ask($Nginx, $refund,
+                                      path => { paymentId => $payment }));
+    };
+    my $settled = sub {
+        my ($reservation, $amount, $verdict) = @_;
+        return sql("select s.payment_id
+            from concert.place_order(array[gen_random_uuid()],
+                     array[$user]::bigint[], array[$reservation]::bigint[],
+                     array[$amount]::bigint[]) o,
+                 concert.claim(array[gen_random_uuid()],
+                     array[$user]::bigint[], array[$reservation]::bigint[],
+                     array[o.amount], array[o.order_id], array['key'], 3600000,
+                     null) c,
+                 concert.settle(array[c.payment_id], array['$verdict'],
+                     array[o.amount], array['code'], array['reason']) s");
+    };
+
+    my $card = $settled->(hold($user, $Schedule, ++$Seat), 'null', 'approved');
+    $try->('200', $card) for 1 .. 2;
+    $try->('402 payment_declined', $settled->(hold($user, $Schedule, ++$Seat),
+                                              'null', 'declined'));
+    $try->('404 payment_not_found', MAX);
+    $try->('409 payment_in_progress', payment_of($paying));
+    $try->('409 not_refundable', $settled->('null', 1, 'approved'));
+
+    my ($rich) = users(1, 1000);
+    my $paid = payment_of(paid($rich, $Schedule, ++$Seat));
+    my $most = MAX;
+    sql("select outcome from concert.charge(array[gen_random_uuid()],
+             array[$rich]::bigint[], array[$most]::bigint[])");
+    $try->('422 balance_limit', $paid);
 }
 
 # What only a payment gateway can say.

@@ -133,6 +133,13 @@ ngx_int_t ngx_http_concert_card_parse(ngx_http_concert_call_t *call,
 ngx_int_t ngx_http_concert_card_start(ngx_http_concert_call_t *call,
     ngx_http_concert_card_t *card);
 
+/*
+ * For parse(): a member of letters, digits, "_", "-" and "=", copied into the
+ * call's memory; no data: it is not there.
+ */
+ngx_int_t ngx_http_concert_card_word(ngx_http_concert_call_t *call,
+    json_t *body, const char *name, size_t min, size_t max, ngx_str_t *word);
+
 /* begins the step that answers with the balance of call->user_id */
 ngx_int_t ngx_http_concert_balance_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));

@@ -25,8 +25,6 @@ enum {
 };
 
 
-static ngx_int_t ngx_http_concert_card_word(ngx_http_concert_call_t *call,
-    json_t *body, const char *name, size_t min, size_t max, ngx_str_t *word);
 static ngx_int_t ngx_http_concert_card_params(ngx_http_concert_call_t *call,
     const ngx_http_concert_card_t *card);
 static void ngx_http_concert_card_claim_read(ngx_http_concert_call_t *call,
@@ -124,9 +122,7 @@ ngx_http_concert_card_parse(ngx_http_concert_call_t *call, json_t *body,
 }
 
 
-/* letters, digits, "_", "-" and "="; no data: it is not there */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_concert_card_word(ngx_http_concert_call_t *call, json_t *body,
     const char *name, size_t min, size_t max, ngx_str_t *word)
 {

@@ -20,6 +20,8 @@
     route(pay)                                                               \
     route(payment)                                                           \
     route(order)                                                             \
+    route(gateway_webhook)                                                   \
+    route(refund)                                                            \
     route(problem)                                                           \
     route(queue)                                                             \
     route(healthz)                                                           \

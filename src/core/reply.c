@@ -94,6 +94,8 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
     { "payment_in_progress", 409, "Payment in progress",
       "A payment of this reservation is under way; look at the reservation "
       "until it has ended." },
+    { "not_refundable", 409, "Not refundable",
+      "A top-up may be spent; only payments of reservations are given back." },
     { "request_in_progress", 409, "Request in progress",
       "The first request with this Idempotency-Key still runs; send it again "
       "later." },

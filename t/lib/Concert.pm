@@ -88,7 +88,7 @@ my %Status = (
     method_not_allowed => 405,
     seat_taken => 409, reservation_expired => 409,
     reservation_cancelled => 409, reservation_paid => 409,
-    payment_in_progress => 409, request_in_progress => 409,
+    payment_in_progress => 409, not_refundable => 409, request_in_progress => 409,
     sale_not_open => 409, sale_closed => 409, seat_limit => 409,
     body_too_large => 413,
     media_type_unsupported => 415,
