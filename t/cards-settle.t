@@ -69,6 +69,23 @@ sub refund {
 }
 
 
+# metrics
+{
+    my $metric = sub { $Nginx->metric("concert_payments_$_[0]") };
+    my $unsettled = sub { sql("select $_[0] from concert.unsettled()") };
+
+    claimed(HOUR);
+
+    for my $what (qw( pending refunding )) {
+        eventually { $metric->($what) == $unsettled->($what) }
+            "metrics tell how many are $what";
+    }
+
+    cmp_ok $metric->('pending'), '>=', 1, 'not only none';
+    cmp_ok $metric->('pending_age_seconds'), '>', 0, 'and for how long';
+}
+
+
 # nginx died after the claim
 {
     my $before = claimed(0);

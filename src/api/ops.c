@@ -38,6 +38,8 @@ static void ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
+    const ngx_http_concert_cards_state_t *cards);
 static void ngx_http_concert_metrics_print(ngx_http_concert_json_t *out,
     const char *fmt, ...);
 static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
@@ -112,6 +114,10 @@ ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
     ngx_http_concert_metrics_lanes(&out, zone);
     ngx_http_concert_metrics_queue(&out, zone);
     ngx_http_concert_metrics_catalog(&out, zone);
+
+    if (ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY].conf) {
+        ngx_http_concert_metrics_cards(&out, &zone->cards);
+    }
 
     ngx_http_concert_call_body(call, &out);
     ngx_str_set(&call->reply.type, "text/plain; version=0.0.4");
@@ -359,6 +365,33 @@ ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
                                offsetof(ngx_http_concert_slot_t, known_pages)),
         ngx_http_concert_slots_sum(zone,
                                offsetof(ngx_http_concert_slot_t, asked_pages)));
+}
+
+
+static void
+ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
+    const ngx_http_concert_cards_state_t *cards)
+{
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_payments_pending Payments by card that the gateway "
+        "has not settled.\n"
+        "# TYPE concert_payments_pending gauge\n"
+        "concert_payments_pending %uA\n"
+        "# HELP concert_payments_pending_age_seconds Age of the oldest of "
+        "them.\n"
+        "# TYPE concert_payments_pending_age_seconds gauge\n"
+        "concert_payments_pending_age_seconds %uA.%03uA\n"
+        "# HELP concert_payments_refunding Payments by card that the gateway "
+        "has not given back.\n"
+        "# TYPE concert_payments_refunding gauge\n"
+        "concert_payments_refunding %uA\n"
+        "# HELP concert_payments_refunding_age_seconds Age of the oldest of "
+        "them.\n"
+        "# TYPE concert_payments_refunding_age_seconds gauge\n"
+        "concert_payments_refunding_age_seconds %uA.%03uA\n",
+        cards->pending, cards->pending_age / 1000, cards->pending_age % 1000,
+        cards->refunding, cards->refunding_age / 1000,
+        cards->refunding_age % 1000);
 }
 
 

@@ -90,13 +90,24 @@ typedef struct {
 } ngx_http_concert_queue_state_t;
 
 
+/* payments by card that are not settled, in all instances; ages in ms */
+
+typedef struct {
+    ngx_atomic_t  pending;
+    ngx_atomic_t  pending_age;
+    ngx_atomic_t  refunding;
+    ngx_atomic_t  refunding_age;
+} ngx_http_concert_cards_state_t;
+
+
 /* a reload must find what it expects, or use a zone of another name */
-#define NGX_HTTP_CONCERT_ZONE_LAYOUT  3
+#define NGX_HTTP_CONCERT_ZONE_LAYOUT  4
 
 typedef struct {
     ngx_uint_t                      layout;
     ngx_http_concert_slot_t         slots[NGX_HTTP_CONCERT_SLOTS];
     ngx_http_concert_queue_state_t  queue;
+    ngx_http_concert_cards_state_t  cards;
     ngx_http_concert_tickets_t      tickets;
     ngx_http_concert_catalog_t      catalog;
 } ngx_http_concert_zone_t;
