@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "core/guard.h"
 #include "core/request.h"
 #include "jobs/jobs.h"
 #include "store/gateway.h"
@@ -66,6 +67,25 @@ typedef struct {
 } ngx_http_concert_word_t;
 
 
+/* of the breaker: named as Resilience4j does */
+
+typedef enum {
+    NGX_HTTP_CONCERT_PROPERTY_PERCENT,   /* float */
+    NGX_HTTP_CONCERT_PROPERTY_COUNT,     /* int64_t */
+    NGX_HTTP_CONCERT_PROPERTY_TIME,      /* int64_t, ms */
+    NGX_HTTP_CONCERT_PROPERTY_TYPE,      /* uint32_t: count, time */
+    NGX_HTTP_CONCERT_PROPERTY_FLAG       /* uint32_t: off, on */
+} ngx_http_concert_property_e;
+
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_http_concert_property_e  kind;
+    size_t                       offset;
+    const char                  *example;
+} ngx_http_concert_property_t;
+
+
 static ngx_int_t ngx_http_concert_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_concert_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_concert_check_needs(ngx_conf_t *cf,
@@ -113,6 +133,12 @@ static ngx_int_t ngx_http_concert_gateway_parameter(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_concert_group_t *group,
     ngx_http_concert_gateway_conf_t *gcf);
 #endif
+static char *ngx_http_concert_breaker_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_concert_breaker_parameter(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_concert_breaker_conf_t *breaker);
+static ngx_int_t ngx_http_concert_breaker_value(ngx_str_t *text,
+    const ngx_http_concert_property_t *property, void *value);
 static char *ngx_http_concert_queue_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_concert_queue_parameter(ngx_conf_t *cf,
@@ -257,6 +283,13 @@ static ngx_command_t  ngx_http_concert_commands[] = {
       0,
       NULL },
 
+    { ngx_string("concert_breaker"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_concert_breaker_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("concert_queue"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_concert_queue_directive,
@@ -378,6 +411,8 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
     cmcf->catalog_cache = NGX_CONF_UNSET_MSEC;
     cmcf->max_seats = NGX_CONF_UNSET;
     cmcf->user_limit = NGX_CONF_UNSET;
+    ngx_http_concert_breaker_defaults(&cmcf->breaker);
+
     cmcf->charge = NGX_CONF_UNSET_UINT;
     cmcf->payment_method = NGX_CONF_UNSET_UINT;
     cmcf->queue.capacity = NGX_CONF_UNSET_UINT;
@@ -458,6 +493,11 @@ ngx_http_concert_init_group_confs(ngx_conf_t *cf,
         group = &cmcf->groups[i];
 
         if (i == NGX_HTTP_CONCERT_GATEWAY) {
+
+            /* a permit is as old as its claim and its question at most */
+
+            cmcf->breaker.permit_timeout = 2 * (group->timeout
+                                                + cmcf->timeout);
             continue;
         }
 
@@ -1218,6 +1258,175 @@ ngx_http_concert_gateway_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 #endif
 
 
+/* concert_breaker [property=value]...; */
+
+static const ngx_http_concert_property_t  ngx_http_concert_properties[] = {
+    { ngx_string("failure_rate_threshold"),
+      NGX_HTTP_CONCERT_PROPERTY_PERCENT,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               failure_rate_threshold), "50" },
+    { ngx_string("slow_call_rate_threshold"),
+      NGX_HTTP_CONCERT_PROPERTY_PERCENT,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               slow_call_rate_threshold), "100" },
+    { ngx_string("slow_call_duration_threshold"),
+      NGX_HTTP_CONCERT_PROPERTY_TIME,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               slow_call_duration_threshold), "3s" },
+    { ngx_string("sliding_window_type"),
+      NGX_HTTP_CONCERT_PROPERTY_TYPE,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               sliding_window_type), "time" },
+    { ngx_string("sliding_window_size"),
+      NGX_HTTP_CONCERT_PROPERTY_COUNT,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               sliding_window_size), "100" },
+    { ngx_string("minimum_number_of_calls"),
+      NGX_HTTP_CONCERT_PROPERTY_COUNT,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               minimum_number_of_calls), "100" },
+    { ngx_string("wait_duration_in_open_state"),
+      NGX_HTTP_CONCERT_PROPERTY_TIME,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               wait_duration_in_open_state), "60s" },
+    { ngx_string("permitted_number_of_calls_in_half_open_state"),
+      NGX_HTTP_CONCERT_PROPERTY_COUNT,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               permitted_number_of_calls), "10" },
+    { ngx_string("max_wait_duration_in_half_open_state"),
+      NGX_HTTP_CONCERT_PROPERTY_TIME,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               max_wait_duration_in_half_open_state), "30s" },
+    { ngx_string("automatic_transition_from_open_to_half_open_enabled"),
+      NGX_HTTP_CONCERT_PROPERTY_FLAG,
+      offsetof(ngx_http_concert_breaker_conf_t,
+               automatic_transition), "on" },
+    { ngx_null_string, 0, 0, NULL }
+};
+
+
+static char *
+ngx_http_concert_breaker_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_main_conf_t *cmcf = conf;
+
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+    const char  *wrong;
+
+    if (cmcf->has_breaker) {
+        return "is duplicate";
+    }
+
+    cmcf->has_breaker = 1;
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        if (ngx_http_concert_breaker_parameter(cf, &value[i], &cmcf->breaker)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    wrong = ngx_http_concert_breaker_wrong(&cmcf->breaker);
+
+    if (wrong) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s is out of its limits, which README.md tells",
+                           wrong);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_breaker_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_breaker_conf_t *breaker)
+{
+    ngx_str_t                           text;
+    const ngx_http_concert_property_t  *property;
+
+    for (property = ngx_http_concert_properties; property->name.len;
+         property++)
+    {
+        if (value->len <= property->name.len
+            || value->data[property->name.len] != '='
+            || ngx_strncmp(value->data, property->name.data,
+                           property->name.len)
+               != 0)
+        {
+            continue;
+        }
+
+        text.data = value->data + property->name.len + 1;
+        text.len = value->len - property->name.len - 1;
+
+        if (ngx_http_concert_breaker_value(&text, property,
+                                      (char *) breaker + property->offset)
+            == NGX_OK)
+        {
+            return NGX_OK;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": write it as %V=%s", value,
+                           &property->name, property->example);
+        return NGX_ERROR;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "unknown parameter \"%V\": the first known one is "
+                       "\"%V\"", value, &ngx_http_concert_properties[0].name);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_concert_breaker_value(ngx_str_t *text,
+    const ngx_http_concert_property_t *property, void *value)
+{
+    ngx_int_t  n;
+
+    switch (property->kind) {
+
+    case NGX_HTTP_CONCERT_PROPERTY_PERCENT:
+        n = ngx_atofp(text->data, text->len, 2);
+        *(float *) value = n / 100.0f;
+        break;
+
+    case NGX_HTTP_CONCERT_PROPERTY_COUNT:
+        n = ngx_atoi(text->data, text->len);
+        *(int64_t *) value = n;
+        break;
+
+    case NGX_HTTP_CONCERT_PROPERTY_TIME:
+        n = ngx_parse_time(text, 0);
+        *(int64_t *) value = n;
+        break;
+
+    case NGX_HTTP_CONCERT_PROPERTY_TYPE:
+        n = ngx_strcmp(text->data, "count") == 0
+            ? NGX_HTTP_CONCERT_BREAKER_COUNT
+            : ngx_strcmp(text->data, "time") == 0
+              ? NGX_HTTP_CONCERT_BREAKER_TIME : NGX_ERROR;
+        *(uint32_t *) value = n;
+        break;
+
+    default: /* NGX_HTTP_CONCERT_PROPERTY_FLAG */
+        n = ngx_strcmp(text->data, "on") == 0
+            ? 1 : ngx_strcmp(text->data, "off") == 0 ? 0 : NGX_ERROR;
+        *(uint32_t *) value = n;
+    }
+
+    return n == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
 /*
  * concert_queue [capacity=n] [rate=n/s] [ttl=time] [claim=time] [poll=time]
  *     [name=word];
@@ -1778,6 +1987,10 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
         && ngx_http_concert_gateway_init_worker() != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (cmcf->groups[NGX_HTTP_CONCERT_GATEWAY].conf) {
+        ngx_http_concert_guard_init_worker();
     }
 #endif
 

@@ -169,6 +169,7 @@ ngx_int_t
 ngx_http_concert_card_start(ngx_http_concert_call_t *call,
     ngx_http_concert_card_t *card)
 {
+    ngx_uint_t                 retry;
     ngx_http_concert_group_t  *group;
 
     group = &ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY];
@@ -184,12 +185,21 @@ ngx_http_concert_card_start(ngx_http_concert_call_t *call,
 
     call->data = card;
 
+    /* a repeat, which asks nothing, is refused as well: it may come again */
+
+    if (ngx_http_concert_card_permit(card, &retry) != NGX_OK) {
+        ngx_http_concert_call_fail(call, "gateway_unavailable", NULL);
+        call->reply.retry_after = retry;
+        return NGX_DECLINED;
+    }
+
     ngx_http_concert_call_step(call,
                                call->key.len ? &ngx_http_concert_claim_once
                                              : &ngx_http_concert_claim,
                                ngx_http_concert_card_claim_read);
 
     if (ngx_http_concert_card_params(call, card) != NGX_OK) {
+        ngx_http_concert_card_give_back(card);
         return NGX_ERROR;
     }
 
@@ -292,14 +302,16 @@ ngx_http_concert_card_claimed(ngx_http_concert_call_t *call)
 {
     ngx_http_concert_card_t  *card;
 
+    card = call->data;
+
     if (!ngx_http_concert_succeeded(call) || call->reply.code) {
+        ngx_http_concert_card_give_back(card);
         ngx_http_concert_answer(call);
         return;
     }
 
-    card = call->data;
-
     if (!card->mine || !ngx_http_concert_card_is(card, "PENDING")) {
+        ngx_http_concert_card_give_back(card);
         ngx_http_concert_card_answer(call);
         return;
     }

@@ -40,6 +40,9 @@ static void ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
     const ngx_http_concert_cards_state_t *cards);
+static void ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out);
+static void ngx_http_concert_metrics_rate(ngx_http_concert_json_t *out,
+    const char *name, float rate);
 static void ngx_http_concert_metrics_print(ngx_http_concert_json_t *out,
     const char *fmt, ...);
 static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
@@ -117,6 +120,7 @@ ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
 
     if (ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY].conf) {
         ngx_http_concert_metrics_cards(&out, &zone->cards);
+        ngx_http_concert_metrics_breaker(&out);
     }
 
     ngx_http_concert_call_body(call, &out);
@@ -392,6 +396,65 @@ ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
         cards->pending, cards->pending_age / 1000, cards->pending_age % 1000,
         cards->refunding, cards->refunding_age / 1000,
         cards->refunding_age % 1000);
+}
+
+
+/* named after Resilience4j's */
+
+static void
+ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out)
+{
+    ngx_uint_t                           i;
+    ngx_http_concert_breaker_snapshot_t  s;
+
+    ngx_http_concert_guard_snapshot(&s);
+
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_circuitbreaker_state Whether the breaker of the "
+        "payment gateway is in this state.\n"
+        "# TYPE concert_circuitbreaker_state gauge\n");
+
+    for (i = 0; i < NGX_HTTP_CONCERT_BREAKER_STATES; i++) {
+        ngx_http_concert_metrics_print(out,
+            "concert_circuitbreaker_state{state=\"%s\"} %d\n",
+            ngx_http_concert_breaker_states[i], s.state == i);
+    }
+
+    ngx_http_concert_metrics_rate(out, "failure_rate", s.failure_rate);
+    ngx_http_concert_metrics_rate(out, "slow_call_rate", s.slow_call_rate);
+
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_circuitbreaker_buffered_calls Calls in the window.\n"
+        "# TYPE concert_circuitbreaker_buffered_calls gauge\n"
+        "concert_circuitbreaker_buffered_calls{kind=\"successful\"} %uL\n"
+        "concert_circuitbreaker_buffered_calls{kind=\"failed\"} %uL\n"
+        "# HELP concert_circuitbreaker_calls_total Calls by their end.\n"
+        "# TYPE concert_circuitbreaker_calls_total counter\n"
+        "concert_circuitbreaker_calls_total{kind=\"successful\"} %uL\n"
+        "concert_circuitbreaker_calls_total{kind=\"failed\"} %uL\n"
+        "concert_circuitbreaker_calls_total{kind=\"slow_successful\"} %uL\n"
+        "concert_circuitbreaker_calls_total{kind=\"slow_failed\"} %uL\n"
+        "concert_circuitbreaker_calls_total{kind=\"ignored\"} %uL\n"
+        "# HELP concert_circuitbreaker_not_permitted_calls_total Calls that "
+        "were refused.\n"
+        "# TYPE concert_circuitbreaker_not_permitted_calls_total counter\n"
+        "concert_circuitbreaker_not_permitted_calls_total %uL\n",
+        s.successful, s.failed, s.all_successful, s.all_failed,
+        s.all_slow_successful, s.all_slow_failed, s.all_ignored,
+        s.all_not_permitted);
+}
+
+
+/* in percent; -1: not known before the minimum of calls */
+
+static void
+ngx_http_concert_metrics_rate(ngx_http_concert_json_t *out, const char *name,
+    float rate)
+{
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_circuitbreaker_%s In percent; -1 is not known.\n"
+        "# TYPE concert_circuitbreaker_%s gauge\n"
+        "concert_circuitbreaker_%s %.2f\n", name, name, name, (double) rate);
 }
 
 

@@ -22,6 +22,7 @@
     route(order)                                                             \
     route(gateway_webhook)                                                   \
     route(refund)                                                            \
+    route(gateway_breaker)                                                   \
     route(problem)                                                           \
     route(queue)                                                             \
     route(healthz)                                                           \

@@ -136,6 +136,7 @@ struct ngx_http_concert_call_s {
     struct ngx_http_request_s      *request;    /* loop: NULL: nobody waits */
     ngx_http_concert_call_state_e   state;      /* loop */
     ngx_msec_t                      submitted;  /* loop */
+    ngx_msec_t                      sent;       /* loop: to its lane */
     ngx_msec_t                      store_time; /* loop: ms, over all steps */
     unsigned                        job:1;      /* loop */
 

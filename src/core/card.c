@@ -20,6 +20,7 @@ enum {
 
 static void ngx_http_concert_card_answer_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
+static void ngx_http_concert_card_told(ngx_http_concert_call_t *call);
 static void ngx_http_concert_card_settle_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 
@@ -43,12 +44,44 @@ static const ngx_http_concert_op_t  ngx_http_concert_settle = {
 
 
 ngx_int_t
+ngx_http_concert_card_permit(ngx_http_concert_card_t *card,
+    ngx_uint_t *retry)
+{
+    if (ngx_http_concert_guard_enter(&card->permit, retry) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    card->permitted = 1;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_concert_card_give_back(ngx_http_concert_card_t *card)
+{
+    if (card->permitted) {
+        card->permitted = 0;
+        ngx_http_concert_guard_leave(&card->permit, 0,
+                                     NGX_HTTP_CONCERT_BREAKER_IGNORED);
+    }
+}
+
+
+ngx_int_t
 ngx_http_concert_card_ask(ngx_http_concert_call_t *call,
     ngx_http_concert_ask_e ask, void (*done)(ngx_http_concert_call_t *call))
 {
+    ngx_uint_t                retry;
     ngx_http_concert_card_t  *card;
 
     card = call->data;
+
+    if (!card->permitted
+        && ngx_http_concert_card_permit(card, &retry) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
 
     ngx_http_concert_call_step(call, &ngx_http_concert_questions[ask],
                                ngx_http_concert_card_answer_read);
@@ -58,6 +91,7 @@ ngx_http_concert_card_ask(ngx_http_concert_call_t *call,
         || ngx_http_concert_call_string(call, &card->payment_key) != NGX_OK
         || ngx_http_concert_call_integer(call, card->amount) != NGX_OK)
     {
+        ngx_http_concert_card_give_back(card);
         return NGX_ERROR;
     }
 
@@ -104,6 +138,7 @@ ngx_http_concert_card_answered(ngx_http_concert_call_t *call)
     card = call->data;
 
     if (call->outcome == NGX_HTTP_CONCERT_OK) {
+        ngx_http_concert_card_told(call);
         return;
     }
 
@@ -114,6 +149,30 @@ ngx_http_concert_card_answered(ngx_http_concert_call_t *call)
     card->failed = (call->outcome != NGX_HTTP_CONCERT_REFUSED);
     ngx_str_null(&card->code);
     ngx_str_null(&card->reason);
+
+    ngx_http_concert_card_told(call);
+}
+
+
+/* a card that is declined is the gateway's success; who waited asked nothing */
+
+static void
+ngx_http_concert_card_told(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    if (call->outcome == NGX_HTTP_CONCERT_REFUSED) {
+        ngx_http_concert_card_give_back(card);
+        return;
+    }
+
+    card->permitted = 0;
+    ngx_http_concert_guard_leave(&card->permit, ngx_current_msec - call->sent,
+                                 card->failed
+                                 ? NGX_HTTP_CONCERT_BREAKER_FAILURE
+                                 : NGX_HTTP_CONCERT_BREAKER_SUCCESS);
 }
 
 

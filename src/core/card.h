@@ -15,6 +15,7 @@
 #include <ngx_core.h>
 
 #include "core/call.h"
+#include "core/guard.h"
 #include "store/gateway_api.h"
 
 
@@ -50,6 +51,9 @@ typedef struct {
     ngx_str_t                    payment_key;
     ngx_str_t                    operation;   /* the gateway's key for it */
 
+    ngx_http_concert_breaker_permit_t  permit;
+    ngx_uint_t                         permitted;
+
     /* what the gateway says */
     ngx_http_concert_verdict_e   verdict;
     int64_t                      approved;    /* won */
@@ -67,7 +71,16 @@ typedef struct {
 
 
 /*
- * Begin a step of a call: NGX_OK, or NGX_ERROR (no memory).  When a question
+ * Whether the breaker lets a question through: NGX_OK, or NGX_DECLINED and for
+ * how many s it will not.  A permit that no question uses is given back.
+ */
+ngx_int_t ngx_http_concert_card_permit(ngx_http_concert_card_t *card,
+    ngx_uint_t *retry);
+void ngx_http_concert_card_give_back(ngx_http_concert_card_t *card);
+
+/*
+ * Begin a step of a call: NGX_OK, NGX_ERROR (no memory), or, of a question,
+ * NGX_DECLINED (by the breaker).  When a question
  * has ended, done() begins with ngx_http_concert_card_answered(), which makes a
  * verdict of no answer, too.
  */

@@ -419,6 +419,7 @@ ngx_http_concert_lane_dispatch(ngx_http_concert_lane_t *lane)
         weight += call->op->weight;
 
         call->state = NGX_HTTP_CONCERT_CALL_SENT;
+        call->sent = ngx_current_msec;
 
         lane->calls[lane->ncalls++] = call;
         lane->deadline = call->deadline;

@@ -107,6 +107,8 @@ typedef struct {
     ngx_uint_t                        charge;
     ngx_uint_t                        payment_method;
     ngx_uint_t                        max_pending;   /* by card */
+    ngx_http_concert_breaker_conf_t   breaker;
+    ngx_flag_t                        has_breaker;
     ngx_http_concert_identity_conf_t  identity;
 
     ngx_http_concert_slot_t          *slot;          /* of this worker */

@@ -85,7 +85,13 @@ ngx_http_concert_settle_params(ngx_http_concert_call_t *call)
     group = &ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY];
     most = (group->nlanes + 1) / 2;
 
-    if (group->conf == NULL || ngx_http_concert_nsettling >= most) {
+    if (group->conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_concert_guard_tick();
+
+    if (ngx_http_concert_nsettling >= most || ngx_http_concert_guard_shut()) {
         return NGX_ERROR;
     }
 

@@ -14,6 +14,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "shared/breaker.h"
 #include "shared/catalog.h"
 #include "shared/tickets.h"
 
@@ -108,6 +109,7 @@ typedef struct {
     ngx_http_concert_slot_t         slots[NGX_HTTP_CONCERT_SLOTS];
     ngx_http_concert_queue_state_t  queue;
     ngx_http_concert_cards_state_t  cards;
+    ngx_http_concert_breaker_t      breaker;    /* under the slab mutex */
     ngx_http_concert_tickets_t      tickets;
     ngx_http_concert_catalog_t      catalog;
 } ngx_http_concert_zone_t;

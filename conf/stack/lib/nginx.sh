@@ -17,7 +17,7 @@ find_nginx() {
 
 
 nginx_configure() {
-    local text load='' env='' user='' tls=''
+    local text load='' env='' user='' tls='' cards='' cards_pool=''
     local workers=$WORKERS files connections
 
     [[ $workers != auto ]] || workers=$(nproc)
@@ -28,6 +28,12 @@ nginx_configure() {
         ssl_certificate       $tls_dir/server.pem;
         ssl_certificate_key   $tls_dir/server.key;
         include               $repo/conf/concert_tls.conf;"
+
+    if [[ -n $GATEWAY ]]; then
+        cards_pool="thread_pool           concert_gateway threads=16;"
+        cards="concert_gateway           http://127.0.0.1:$GATEWAY_PORT
+                              secret_key_file=$gateway/key;"
+    fi
 
     files=$(ulimit -Hn)
     if [[ $files == unlimited ]] || (( files > 65536 )); then
@@ -42,6 +48,8 @@ nginx_configure() {
     text=${text//@WORKERS@/"$workers"}
     text=${text//@FILES@/"$files"}
     text=${text//@CONNECTIONS@/"$connections"}
+    text=${text//@CARDS_POOL@/"$cards_pool"}
+    text=${text//@CARDS@/"$cards"}
     text=${text//@NGINX@/"$nginx"}
     text=${text//@REPO@/"$repo"}
     text=${text//@PORT@/"$PORT"}
