@@ -304,6 +304,13 @@ static ngx_command_t  ngx_http_concert_commands[] = {
       offsetof(ngx_http_concert_main_conf_t, hold),
       &ngx_http_concert_msec_post },
 
+    { ngx_string("concert_hold_extend_on_outage"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_concert_main_conf_t, hold_extend),
+      &ngx_http_concert_msec_post },
+
     { ngx_string("concert_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -407,6 +414,7 @@ ngx_http_concert_create_main_conf(ngx_conf_t *cf)
     }
 
     cmcf->hold = NGX_CONF_UNSET_MSEC;
+    cmcf->hold_extend = NGX_CONF_UNSET_MSEC;
     cmcf->timeout = NGX_CONF_UNSET_MSEC;
     cmcf->catalog_cache = NGX_CONF_UNSET_MSEC;
     cmcf->max_seats = NGX_CONF_UNSET;
@@ -437,6 +445,7 @@ ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
     static ngx_str_t  zone = ngx_string("concert");
 
     ngx_conf_init_msec_value(cmcf->hold, NGX_HTTP_CONCERT_HOLD);
+    ngx_conf_init_msec_value(cmcf->hold_extend, 0);
     ngx_conf_init_msec_value(cmcf->timeout, NGX_HTTP_CONCERT_TIMEOUT);
     ngx_conf_init_msec_value(cmcf->catalog_cache, NGX_HTTP_CONCERT_CACHE);
     ngx_conf_init_value(cmcf->max_seats, NGX_HTTP_CONCERT_MAX_SEATS);
@@ -589,7 +598,8 @@ ngx_http_concert_check_needs(ngx_conf_t *cf,
     }
 
     if ((cmcf->charge == NGX_HTTP_CONCERT_CHARGE_CARD
-         || cmcf->payment_method == NGX_HTTP_CONCERT_METHOD_CARD)
+         || cmcf->payment_method == NGX_HTTP_CONCERT_METHOD_CARD
+         || cmcf->hold_extend || cmcf->has_breaker)
         && cmcf->groups[NGX_HTTP_CONCERT_GATEWAY].conf == NULL)
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -1988,11 +1998,9 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
     {
         return NGX_ERROR;
     }
-
-    if (cmcf->groups[NGX_HTTP_CONCERT_GATEWAY].conf) {
-        ngx_http_concert_guard_init_worker();
-    }
 #endif
+
+    ngx_http_concert_guard_init_worker();
 
     if (ngx_http_concert_identity_init_worker(cycle, &cmcf->identity)
         != NGX_OK

@@ -12,6 +12,8 @@ use Gateway;
 my $Gateway = Gateway->start;
 my $Nginx = nginx(gateway => $Gateway, workers => 2, cards => 'timeout=5s',
                   http => <<'END');
+    concert_hold 1m;
+    concert_hold_extend_on_outage 1h;
     concert_breaker sliding_window_size=4 minimum_number_of_calls=4
                     wait_duration_in_open_state=3s
                     permitted_number_of_calls_in_half_open_state=2;
@@ -23,7 +25,7 @@ my $Seat = 0;
 sub pay {
     my (%window) = @_;
 
-    my $held = hold($Ann->id, $Schedule, ++$Seat);
+    my $held = delete $window{held} // hold($Ann->id, $Schedule, ++$Seat);
     my $order = $Ann->post('/api/payments/orders',
                            { userId => 0 + $Ann->id,
                              reservationId => 0 + $held })->json;
@@ -33,6 +35,15 @@ sub pay {
         userId => 0 + $Ann->id, reservationId => 0 + $held, amount => 1500,
         method => 'card', orderId => $card->{orderId},
         paymentKey => $card->{paymentKey} });
+}
+
+# a time of the API, and seconds
+sub later {
+    my ($time, $seconds) = @_;
+
+    return sql("select to_char('$time'::timestamptz at time zone 'UTC'
+                               + $seconds * interval '1 s',
+                               'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"+00:00\"')");
 }
 
 sub set {
@@ -51,10 +62,19 @@ is scalar(grep { $_ != 202 && $_ != 503 } @statuses), 0,
 is $statuses[-1], 503, 'until nobody asks it any more';
 
 my $answer = pay();
-is_problem $answer, 'gateway_unavailable', 'a card is refused then';
+is_problem $answer, 'gateway_unavailable', 'a card is refused then',
+           { reservationExpiry => '<time>' };
 like $answer->header('Retry-After'), qr/^[1-3]\z/, 'for what is left to wait';
 
 my $held = hold($Ann->id, $Schedule, ++$Seat);
+my $reservation = "/api/reservations/$held";
+my $until = $Ann->get($reservation)->json->{reservationExpiry};
+$answer = pay(held => $held);
+is_problem $answer, 'gateway_unavailable', 'who holds seats has more time',
+           { reservationExpiry => later($until, 3600) };
+is pay(held => $held)->json->{reservationExpiry}, later($until, 3600), 'once';
+is $Ann->get($reservation)->json->{reservationExpiry}, later($until, 3600),
+   'which the reservation tells as well';
 is $Ann->pay($held, 1500)->status, 200, 'a balance pays as before';
 
 $Gateway->switches_off;

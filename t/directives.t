@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 224;
+plan tests => 240;
 
 run_tests();
 
@@ -1020,3 +1020,76 @@ concert_payment_method coins;
 --- must_die
 --- error_log eval
 qr/\[emerg\].*invalid value "coins": write "concert_payment_method balance"/
+
+
+
+=== TEST 107: so does a breaker
+--- http_config
+concert_breaker sliding_window_size=10;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*cards need a payment gateway: write concert_gateway/
+
+
+
+=== TEST 108: so do longer holds when it is away
+--- http_config
+concert_hold_extend_on_outage 5m;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*cards need a payment gateway: write concert_gateway/
+
+
+
+=== TEST 109: a breaker has the properties of Resilience4j
+--- http_config
+concert_breaker ring_buffer_size=10;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*unknown parameter "ring_buffer_size=10"/
+
+
+
+=== TEST 110: its rates are percent
+--- http_config
+concert_breaker failure_rate_threshold=half;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "failure_rate_threshold=half": write it as failure_rate_threshold=50/
+
+
+
+=== TEST 111: and are more than nothing
+--- http_config
+concert_breaker failure_rate_threshold=0;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*failure_rate_threshold is out of its limits/
+
+
+
+=== TEST 112: its window is of calls or of time
+--- http_config
+concert_breaker sliding_window_type=calls;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "sliding_window_type=calls": write it as sliding_window_type=time/
+
+
+
+=== TEST 113: its switches are on or off
+--- http_config
+concert_breaker automatic_transition_from_open_to_half_open_enabled=yes;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "automatic_transition_from_open_to_half_open_enabled=yes": write it as automatic_transition_from_open_to_half_open_enabled=on/
+
+
+
+=== TEST 114: and there is one
+--- http_config
+concert_breaker sliding_window_type=count;
+concert_breaker sliding_window_size=10;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_breaker" directive is duplicate/

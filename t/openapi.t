@@ -87,6 +87,7 @@ my %Sample = (
     'POST /api/gateway/webhook' => sub {
         ({}, { eventType => 'PAYMENT_STATUS_CHANGED',
                data => { orderId => 'order-of-nobody' } }) },
+    'POST /gateway/breaker' => sub { ({}, { state => 'closed' }) },
     'POST /refunds/{paymentId}' => sub {
         ({ paymentId => payment_of(paid($_[0], $Schedule, ++$Seat)) },
          { reason => 'A test' }) },

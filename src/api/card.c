@@ -25,10 +25,23 @@ enum {
 };
 
 
+/* columns of concert.extend_holds() */
+
+enum {
+    NGX_HTTP_CONCERT_EXTEND_OUTCOME = 1,
+    NGX_HTTP_CONCERT_EXTEND_EXPIRES
+};
+
+
 static ngx_int_t ngx_http_concert_card_params(ngx_http_concert_call_t *call,
     const ngx_http_concert_card_t *card);
 static void ngx_http_concert_card_claim_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
+static ngx_int_t ngx_http_concert_card_refused(ngx_http_concert_call_t *call,
+    ngx_uint_t retry);
+static void ngx_http_concert_card_extend_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res);
+static void ngx_http_concert_card_extended(ngx_http_concert_call_t *call);
 static void ngx_http_concert_card_claimed(ngx_http_concert_call_t *call);
 static void ngx_http_concert_card_late(ngx_http_concert_call_t *call,
     ngx_http_concert_reply_t *reply);
@@ -57,6 +70,11 @@ static const ngx_http_concert_op_t  ngx_http_concert_claim = {
 
 static const ngx_http_concert_op_t  ngx_http_concert_claim_once = {
     "claim_once", NGX_HTTP_CONCERT_WRITE, "saaaaaassaa", 1
+};
+
+
+static const ngx_http_concert_op_t  ngx_http_concert_extend_holds = {
+    "extend_holds", NGX_HTTP_CONCERT_WRITE, "aas", 1
 };
 
 
@@ -188,9 +206,7 @@ ngx_http_concert_card_start(ngx_http_concert_call_t *call,
     /* a repeat, which asks nothing, is refused as well: it may come again */
 
     if (ngx_http_concert_card_permit(card, &retry) != NGX_OK) {
-        ngx_http_concert_call_fail(call, "gateway_unavailable", NULL);
-        call->reply.retry_after = retry;
-        return NGX_DECLINED;
+        return ngx_http_concert_card_refused(call, retry);
     }
 
     ngx_http_concert_call_step(call,
@@ -249,6 +265,76 @@ ngx_http_concert_card_params(ngx_http_concert_call_t *call,
     }
 
     return ngx_http_concert_call_key(call);
+}
+
+
+/* the breaker is open: no card is taken, but seats may be kept for longer */
+
+static ngx_int_t
+ngx_http_concert_card_refused(ngx_http_concert_call_t *call, ngx_uint_t retry)
+{
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    ngx_http_concert_call_fail(call, "gateway_unavailable", NULL);
+    call->reply.retry_after = retry;
+
+    if (ngx_http_concert_conf->hold_extend == 0 || card->reservation_id == 0) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_concert_call_step(call, &ngx_http_concert_extend_holds,
+                               ngx_http_concert_card_extend_read);
+
+    if (ngx_http_concert_call_integer(call, call->user_id) != NGX_OK
+        || ngx_http_concert_call_integer(call, card->reservation_id) != NGX_OK
+        || ngx_http_concert_call_integer(call,
+                                         ngx_http_concert_conf->hold_extend)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, ngx_http_concert_card_extended);
+}
+
+
+static void
+ngx_http_concert_card_extend_read(ngx_http_concert_call_t *call,
+    const ngx_http_concert_result_t *res)
+{
+    ngx_str_t                 outcome;
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+    outcome = res->string(res, 0, NGX_HTTP_CONCERT_EXTEND_OUTCOME);
+
+    if (outcome.len == 2) {
+        card->time = res->integer(res, 0, NGX_HTTP_CONCERT_EXTEND_EXPIRES);
+    }
+}
+
+
+/* whatever became of the hold, the gateway is away */
+
+static void
+ngx_http_concert_card_extended(ngx_http_concert_call_t *call)
+{
+    ngx_http_concert_json_t   json;
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    if (call->outcome == NGX_HTTP_CONCERT_OK && card->time) {
+        ngx_http_concert_call_json(call, &json, 64);
+        ngx_http_concert_json_text(&json, ",\"reservationExpiry\":");
+        ngx_http_concert_json_time(&json, card->time);
+
+        call->reply.extra = ngx_http_concert_call_text(&json);
+    }
+
+    ngx_http_concert_answer(call);
 }
 
 

@@ -56,7 +56,12 @@ ngx_http_concert_guard_unlock(void)
 static void
 ngx_http_concert_guard_tell(const ngx_http_concert_breaker_event_t *event)
 {
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+    ngx_uint_t  level;
+
+    level = (event->reason == NGX_HTTP_CONCERT_BREAKER_CONFIGURED)
+            ? NGX_LOG_NOTICE : NGX_LOG_WARN;
+
+    ngx_log_error(level, ngx_cycle->log, 0,
                   "concert: the breaker of the payment gateway is %s, was %s: "
                   "%s", ngx_http_concert_breaker_states[event->to],
                   ngx_http_concert_breaker_states[event->from],

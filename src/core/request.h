@@ -100,6 +100,7 @@ typedef struct {
     ngx_http_concert_queue_conf_t     queue;
     ngx_flag_t                        has_queue;
     ngx_msec_t                        hold;
+    ngx_msec_t                        hold_extend;   /* 0: never */
     ngx_msec_t                        timeout;
     ngx_msec_t                        catalog_cache; /* 0: off */
     ngx_int_t                         max_seats;

@@ -41,6 +41,10 @@ static ngx_int_t ngx_http_concert_settle_row(ngx_http_concert_call_t *call,
     ngx_uint_t row);
 static void ngx_http_concert_settle_done(ngx_http_concert_call_t *call);
 static void ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due);
+static ngx_int_t ngx_http_concert_settle_copy(ngx_http_concert_call_t *call,
+    const ngx_http_concert_card_t *due);
+static ngx_int_t ngx_http_concert_settle_ask(ngx_http_concert_call_t *call,
+    ngx_http_concert_ask_e ask, void (*done)(ngx_http_concert_call_t *call));
 static void ngx_http_concert_settle_looked_up(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_settle_refund(
     ngx_http_concert_call_t *call);
@@ -181,7 +185,6 @@ static void
 ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due)
 {
     ngx_http_concert_call_t  *call;
-    ngx_http_concert_card_t  *card;
 
     call = ngx_http_concert_call_create();
     if (call == NULL) {
@@ -193,31 +196,72 @@ ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due)
     call->job = 1;
     call->user_id = due->user_id;
 
+    if (ngx_http_concert_settle_copy(call, due) != NGX_OK
+        || ngx_http_concert_settle_ask(call, NGX_HTTP_CONCERT_ASK_LOOK_UP,
+                                       ngx_http_concert_settle_looked_up)
+           != NGX_OK)
+    {
+        ngx_http_concert_settle_end(call);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_concert_settle_copy(ngx_http_concert_call_t *call,
+    const ngx_http_concert_card_t *due)
+{
+    ngx_http_concert_card_t  *card;
+
     card = ngx_palloc(call->pool, sizeof(ngx_http_concert_card_t));
-
-    if (card) {
-        *card = *due;
-        call->data = card;
-
-        if (ngx_http_concert_card_keep(call, &card->operation, due->operation)
-            == NGX_OK
-            && ngx_http_concert_card_keep(call, &card->order_id,
-                                          due->order_id)
-               == NGX_OK
-            && ngx_http_concert_card_keep(call, &card->payment_key,
-                                          due->payment_key)
-               == NGX_OK
-            && ngx_http_concert_card_keep(call, &card->status, due->status)
-               == NGX_OK
-            && ngx_http_concert_card_ask(call, NGX_HTTP_CONCERT_ASK_LOOK_UP,
-                                         ngx_http_concert_settle_looked_up)
-               == NGX_OK)
-        {
-            return;
-        }
+    if (card == NULL) {
+        return NGX_ERROR;
     }
 
-    ngx_http_concert_settle_end(call);
+    *card = *due;
+    call->data = card;
+
+    if (ngx_http_concert_card_keep(call, &card->operation, due->operation)
+        != NGX_OK
+        || ngx_http_concert_card_keep(call, &card->order_id, due->order_id)
+           != NGX_OK
+        || ngx_http_concert_card_keep(call, &card->payment_key,
+                                      due->payment_key)
+           != NGX_OK
+        || ngx_http_concert_card_keep(call, &card->status, due->status)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* what the breaker does not let through comes again before its lease ends */
+
+static ngx_int_t
+ngx_http_concert_settle_ask(ngx_http_concert_call_t *call,
+    ngx_http_concert_ask_e ask, void (*done)(ngx_http_concert_call_t *call))
+{
+    ngx_int_t                 rc;
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    rc = ngx_http_concert_card_ask(call, ask, done);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    card->approved = 0;
+    ngx_str_null(&card->code);
+    ngx_str_null(&card->reason);
+
+    return ngx_http_concert_card_settle(call,
+                                  ngx_http_concert_card_is(card, "REFUNDING")
+                                  ? "refund_unknown" : "unknown",
+                                  ngx_http_concert_settle_settled);
 }
 
 
@@ -239,8 +283,8 @@ ngx_http_concert_settle_looked_up(ngx_http_concert_call_t *call)
         rc = ngx_http_concert_settle_refund(call);
 
     } else if (open && ngx_http_concert_card_is(card, "PENDING")) {
-        rc = ngx_http_concert_card_ask(call, NGX_HTTP_CONCERT_ASK_CONFIRM,
-                                       ngx_http_concert_settle_answered);
+        rc = ngx_http_concert_settle_ask(call, NGX_HTTP_CONCERT_ASK_CONFIRM,
+                                         ngx_http_concert_settle_answered);
 
     } else {
         if (open) {
@@ -272,8 +316,8 @@ ngx_http_concert_settle_refund(ngx_http_concert_call_t *call)
     switch (card->verdict) {
 
     case NGX_HTTP_CONCERT_VERDICT_APPROVED:
-        return ngx_http_concert_card_ask(call, NGX_HTTP_CONCERT_ASK_CANCEL,
-                                         ngx_http_concert_settle_answered);
+        return ngx_http_concert_settle_ask(call, NGX_HTTP_CONCERT_ASK_CANCEL,
+                                           ngx_http_concert_settle_answered);
 
     case NGX_HTTP_CONCERT_VERDICT_DECLINED:
     case NGX_HTTP_CONCERT_VERDICT_REFUNDED:
