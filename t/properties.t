@@ -12,6 +12,7 @@ use List::Util qw( first min shuffle );
 use Test::More;
 
 use Concert;
+use Gateway;
 use OpenAPI;
 
 use constant MAX => 9007199254740991;
@@ -26,13 +27,14 @@ my $Count = $ENV{COUNT} // 120;
 my $Seed = $ENV{SEED} // time;
 my $Api = OpenAPI->new(($ENV{TEST_NGINX_CONCERT_CONF} // 'conf')
                        . '/openapi.yaml');
-my $Json = JSON::PP->new->canonical->allow_nonref;
+my $Json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 srand $Seed;
 diag "SEED=$Seed";
 
 # fewer places than users: some are ACTIVE, some WAIT, some have left
-my $Nginx = nginx(workers => 2, queue => 'capacity=30');
+my $Gateway = Gateway->start;
+my $Nginx = nginx(gateway => $Gateway, workers => 2, queue => 'capacity=30');
 my @Users = users(40, 1_000_000);
 my $Concert = concert();
 my @Schedules = map { schedule(concert => $Concert, seats => 20_000) } 1 .. 3;
@@ -44,9 +46,9 @@ for my $user (@Users) {
     $Payments{$user} = [payment_of(paid($user, $Schedules[0], ++$Seat))];
 }
 
-# What sets the queue changes all that follows, and a stream has no end (they
-# have tests of their own: operators.t, events.t).
-for my $name (grep { !/queue|events/ } $Api->operations) {
+# What sets the queue or the breaker changes all that follows, and a stream has
+# no end (they have tests of their own: operators.t, cards-breaker.t, events.t).
+for my $name (grep { !/queue|breaker|events/ } $Api->operations) {
     my ($requests, %seen, @bad) = (0);
     my @kinds = fields($name) ? qw( right right limit limit wrong wrong wrong )
                               : 'right';
@@ -85,6 +87,7 @@ other_methods();
 is(sql('select sum(broken) from concert.violations()'), 0,
    'the rules of the data hold');
 $Nginx->stop;
+$Gateway->stop;
 
 done_testing();
 
@@ -126,7 +129,8 @@ sub body_schema {
 sub schema {
     my $schema = $Api->resolve($_[0]);
     my %known = map { $_ => 1 } qw( type enum minimum maximum minLength
-        maxLength pattern minItems uniqueItems items description default );
+        maxLength pattern minItems uniqueItems items description default
+        required properties );
 
     for my $keyword (keys %$schema) {
         die "properties.t does not know $keyword\n" if !$known{$keyword};
@@ -151,6 +155,7 @@ sub request {
         for grep { is_given(\%is, $_) } @fields;
 
     give_one_of(\%is, @fields);
+    give_card(\%is, @fields);
     break(\%is, @fields) if $kind eq 'wrong';
     $is{bytes} = bytes(\%is);
 
@@ -166,6 +171,17 @@ sub give_one_of {
 
     delete @{ $is->{text}{body} }{@names};
     $is->{text}{body}{$name} = text($is, first { $_->{name} eq $name } @fields);
+}
+
+# A card needs what a balance does not.
+sub give_card {
+    my ($is, @fields) = @_;
+    my $body = $is->{text}{body} // return;
+
+    return if ($body->{method} // '') ne '"card"';
+
+    $body->{ $_->{name} } //= text($is, $_)
+        for grep { $_->{name} =~ /^(?:orderId|paymentKey)\z/ } @fields;
 }
 
 # All leave, so that the next to enter is ACTIVE.
@@ -206,6 +222,8 @@ sub real {
         if $name eq 'reservationId';
     return 0 + any(@{ $Payments{$user} }) if $name eq 'paymentId';
     return 1000 if $name eq 'amount';
+    return any('PAYMENT_STATUS_CHANGED', 'DEPOSIT_CALLBACK')
+        if $name eq 'eventType';
     return any(@Keys) if $name eq 'Idempotency-Key' && @Keys && rand() < 0.3;
 
     if ($name eq 'seatIdList') {
@@ -242,8 +260,13 @@ sub random {
         return [map { 0 + $_ } sort keys %items];
     }
 
+    if ($schema->{type} eq 'object') {
+        my $members = $schema->{properties};
+        return { map { $_ => random(schema($members->{$_})) } keys %$members };
+    }
+
     # any text, as the id of an event
-    return 'x' if !$schema->{pattern};
+    return 'x' if !$schema->{maxLength};
 
     return word($schema, $schema->{minLength}
                 + int(rand $schema->{maxLength}
@@ -266,18 +289,26 @@ sub limit {
         return any([1], [$most], [1, $most], [$most - 3 .. $most], [1 .. 4]);
     }
 
+    return random($schema) if !$schema->{maxLength};
+
     return word($schema, any(@$schema{qw( minLength maxLength )}));
 }
 
 sub word {
     my ($schema, $length) = @_;
 
-    die "properties.t does not know $schema->{pattern}\n"
-        if $schema->{pattern} ne '^[!-~]+$';
+    # of an Idempotency-Key: not in quotes, which are not counted
+    my %characters = (
+        '^[!-~]+$' => [map { chr } 0x23 .. 0x7e],
+        '^[A-Za-z0-9_=-]+$' => ['A' .. 'Z', 'a' .. 'z', 0 .. 9, qw( _ = - )],
+        '' => [' ', 'a' .. 'z', '"', '\\', "\x{e9}", "\x{ac00}"],
+    );
+    my $pattern = $schema->{pattern} // '';
+    my $characters = $characters{$pattern}
+                     // die "properties.t does not know $pattern\n";
 
-    # not in quotes, which are not counted
-    my $word = join '', map { chr 0x23 + rand 0x5c } 1 .. $length;
-    push @Keys, $word if @Keys < 50;
+    my $word = join '', map { any(@$characters) } 1 .. $length;
+    push @Keys, $word if $pattern eq '^[!-~]+$' && @Keys < 50;
     return $word;
 }
 
@@ -334,12 +365,30 @@ sub wrong_json {
     return any(@texts, '[]', '[1,1]', 1, MAX,
                map { '[' . wrong_json($schema->{items}) . ']',
                      '[2,' . wrong_json($schema->{items}) . ',3]' } 1 .. 4)
-        if $schema->{type} eq 'array';
+        if ($schema->{type} // '') eq 'array';
+
+    return any(@texts[0 .. 2], 1, '[]', '"x"')
+        if ($schema->{type} // '') eq 'object';
+
+    return any(@texts[0 .. 2], 1, '[]', '{}', wrong_texts($schema))
+        if $schema->{enum} || $schema->{type} eq 'string';
 
     return any(@texts, '[]', '[1]', $schema->{minimum} - 1, -MAX,
                $schema->{maximum} + 1, '9223372036854775807',
                '9223372036854775808', '-9223372036854775809', '1' . '0' x 400,
                '01', '+1', '0x1', 'NaN', "'1'", 'x');
+}
+
+# Strings in JSON that a schema does not allow.
+sub wrong_texts {
+    my ($schema) = @_;
+
+    return '"of nothing"' if $schema->{enum};
+
+    return ($schema->{pattern} ? ('"a b"', '"a/b"', '"\u00e9"') : (),
+            $schema->{minLength} ? '""' : (),
+            $schema->{maxLength}
+            ? '"' . 'x' x ($schema->{maxLength} + 1) . '"' : ());
 }
 
 # Text that a schema does not allow.
@@ -373,7 +422,7 @@ sub ways {
         sub { return $_[0] =~ s/\}\z/,"x":"\xff"}/r },
         sub { return $_[0] =~ s/\}\z/,"x":"\xed\xa0\x80"}/r },
         sub { return $_[0] =~ s/\}\z/,"x":"\\ud800"}/r },
-        sub { return $_[0] =~ s/\}\z/,"userId":1}/r },
+        sub { return $_[0] =~ s/\A\{("\w+":)(.*)\}\z/{$1$2,${1}1}/sr },
         sub { return $_[0] =~ s/\}\z/,"x":"\t"}/r },
         sub { return $_[0] =~ s/\}\z/,}/r },
         sub { return $_[0] . ' ' x any(65537, 70000) },

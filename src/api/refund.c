@@ -8,7 +8,7 @@
 #include "api/api.h"
 
 
-#define NGX_HTTP_CONCERT_MAX_REASON  200
+#define NGX_HTTP_CONCERT_MAX_REASON  200   /* characters: Toss's */
 
 
 /* columns of concert.refund() */
@@ -61,9 +61,12 @@ ngx_http_concert_refund_parse(ngx_http_request_t *r,
     value.data = (u_char *) json_string_value(member);
     value.len = json_string_length(member);
 
-    if (value.len == 0 || value.len > NGX_HTTP_CONCERT_MAX_REASON) {
+    if (value.len == 0
+        || ngx_utf8_length(value.data, value.len)
+           > NGX_HTTP_CONCERT_MAX_REASON)
+    {
         return ngx_http_concert_bad_request(call, "reason",
-                                     "must be a string of 1 to 200 bytes");
+                                "must be a string of 1 to 200 characters");
     }
 
     reason = ngx_palloc(call->pool, sizeof(ngx_str_t));
