@@ -64,7 +64,7 @@ TSAN_FLAGS := $(WATCHED_FLAGS) -fsanitize=thread
 comma := ,
 
 .PHONY: help deps deps-test build build-static unit fuzz fuzz-targets run start stop status \
-        migrate demo reset psql test loadtest faults soak bench clean distclean FORCE
+        migrate demo reset psql test loadtest report faults soak bench clean distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -244,9 +244,15 @@ test: deps deps-test ## all tests; TESTS=t/x.t: only these; SAN=1, thread, valgr
 	$(if $(SAN)$(TESTS),,@$(MAKE) $(THREADED) $(WATCHED))
 	@CMOCKA_MESSAGE_OUTPUT=TAP conf/stack/suite $(TESTS)
 
-loadtest: build ## k6 on the demo data, with the proof in SQL afterwards
+# the drills of the gateway need one
+loadtest: export GATEWAY := $(if $(filter all drills drill-gateway,$(TEST) $(ARGS)),1,$(GATEWAY))
+loadtest: build ## k6 on the demo data, with the proof in SQL; TEST=all, capacity, spike, drills ...
 	@$(INSTALL) loadtest
-	@K6=$(BUILD)/bin/k6 $(STACK) exec loadtest/run $(ARGS)
+	@K6=$(BUILD)/bin/k6 $(STACK) exec loadtest/run $(TEST) $(ARGS)
+
+report: ## what the last load tests found, loadtest/results/report.md and .html
+	@$(INSTALL) loadtest
+	@loadtest/report
 
 faults: build ## breaks PostgreSQL, Redis and nginx under traffic; ROUNDS=1
 	@$(INSTALL) loadtest

@@ -15,7 +15,7 @@ const P95_LIMIT_MS = 50;
 const SEAT_TAKEN_LIMIT = 0.003;
 
 // SMOKE=1: correctness only, for a machine that may be slow or busy
-const SMOKE = __ENV.SMOKE === '1';
+export const smoke = __ENV.SMOKE === '1';
 
 const ONLY_200 = http.expectedStatuses(200);
 const ONLY_204 = http.expectedStatuses(204);
@@ -27,6 +27,13 @@ const seatTaken = new Rate('seat_taken');
 // What the clients were told; proof.sql holds the ledger to it.
 const wonPaid = new Counter('won_paid');
 const wonCharged = new Counter('won_charged');
+
+// What they could not be told: a 504, or no answer.
+const unsurePaid = new Counter('unsure_paid');
+const unsureCharged = new Counter('unsure_charged');
+
+// Who cannot even connect knows that nothing was done.
+const CONNECTION_REFUSED = 1212;
 
 
 // The two functions that the seed's scripts take from k6-utils.
@@ -71,12 +78,12 @@ export function thresholds(names) {
     names.forEach((name) => {
         all[`http_reqs{name:${name}}`] = ['count>0'];
 
-        if (!SMOKE) {
+        if (!smoke) {
             all[`http_req_duration{name:${name}}`] = [`p(95)<${P95_LIMIT_MS}`];
         }
     });
 
-    if (!SMOKE && names.indexOf('reservation') >= 0) {
+    if (!smoke && names.indexOf('reservation') >= 0) {
         all.seat_taken = [`rate<${SEAT_TAKEN_LIMIT}`];
     }
 
@@ -95,6 +102,11 @@ function request(method, path, name, userId, body, expected) {
                         body ? JSON.stringify(body) : null,
                         { headers: headers, tags: { name: name },
                           responseCallback: expected || ONLY_200 });
+}
+
+export function isUnknown(res) {
+    return res.status === 504
+           || res.status === 0 && res.error_code !== CONNECTION_REFUSED;
 }
 
 // The body, or a part of it; null if it has none.
@@ -173,6 +185,8 @@ export function charge(userId, amount) {
 
     if (body) {
         wonCharged.add(amount);
+    } else if (isUnknown(res)) {
+        unsureCharged.add(amount);
     }
 
     return body;
@@ -243,6 +257,8 @@ export function pay(userId, reservation) {
 
     if (body) {
         wonPaid.add(amount);
+    } else if (isUnknown(res)) {
+        unsurePaid.add(amount);
     }
 
     return body;

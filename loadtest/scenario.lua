@@ -3,8 +3,11 @@
 dofile('loadtest/bench.lua')
 
 local user, schedule, seat, reservation
-local step = 1
 local steps
+
+bench.step = 1
+bench.names = { 'token', 'get-token', 'status-check', 'get-concerts',
+                'get-schedule', 'get-seat', 'reservation', 'payment' }
 
 steps = {
     { function()
@@ -36,19 +39,21 @@ function request()
         user = bench.user_of(n)
     end
 
-    return steps[step][1]()
+    return steps[bench.step][1]()
 end
 
 function response(status, headers, body)
-    if status ~= 200 or not body:find(steps[step][2], 1, true) then
-        bench.wrong(status, 'step ' .. step .. ': ' .. body)
+    if status ~= 200 or not body:find(steps[bench.step][2], 1, true) then
+        bench.wrong(status, bench.names[bench.step] .. ': ' .. body)
+        bench.step, user = 1, nil
+        return
     end
 
     reservation = body:match('"reservationId":(%d+)')
-    step = step + 1
+    bench.step = bench.step + 1
 
-    if step > #steps then
-        step, user = 1, nil
+    if bench.step > #steps then
+        bench.step, user = 1, nil
         good = good + 1
     end
 end

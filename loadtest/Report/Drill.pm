@@ -1,0 +1,120 @@
+package Report::Drill;
+
+# Incident sheets: what drills/NAME.txt says of a fault, with the times and the
+# figures of the run.
+
+use strict;
+use warnings;
+
+use Exporter qw( import );
+use Report::Files qw( facts slurp table );
+use Report::Markdown qw( number rows );
+
+our @EXPORT_OK = qw( drill_row drill_head sheet );
+
+
+sub sheet_text {
+    my ($run) = @_;
+
+    return map { /^([a-z ]+): (.*)/ ? ($1, $2) : () }
+               split /\n/, slurp("$run/sheet.txt");
+}
+
+sub events { return map { [split /\t/, $_, -1] } split /\n/, slurp("$_[0]/events.tsv"); }
+
+sub seconds {
+    my ($ms) = @_;
+
+    return defined $ms ? sprintf('%.1f s', $ms / 1000) : '-';
+}
+
+sub verdicts {
+    my ($run) = @_;
+
+    return map { [split /\t/, $_] } split /\n/, slurp("$run/verdicts.tsv");
+}
+
+sub has_failed { return scalar grep { $_->[0] ne 'ok' } verdicts(@_); }
+
+sub alert {
+    my ($fact) = @_;
+
+    return exists $fact->{alert_ms} ? seconds($fact->{alert_ms})
+                                    : 'no monitoring ran';
+}
+
+sub drill_head {
+    return ['drill', 'first error after', 'alert after',
+            'well again after the end', 'calls that failed', 'other routes',
+            'all of it'];
+}
+
+sub drill_row {
+    my ($run) = @_;
+    my %sheet = sheet_text($run);
+    my %fact = facts("$run/facts.tsv");
+
+    return [$sheet{title}, seconds($fact{first_error_ms}), alert(\%fact),
+            seconds($fact{recovered_ms}),
+            "$fact{calls_failed} of $fact{calls}",
+            ($fact{kept} ? 'kept their goal' : '**broke their goal**')
+            . ", p95 at most $fact{kept_worst_p95_ms} ms",
+            has_failed($run) ? '**failed**' : 'passed'];
+}
+
+
+# What happened when, from the beginning of the fault on.
+sub timeline {
+    my ($run) = @_;
+    my @events = events($run);
+    my ($begun) = map { $_->[1] eq 'fault begun' ? $_->[0] : () } @events;
+
+    return rows(['after', 'what', ''],
+                map { [sprintf('%+.1f s', ($_->[0] - $begun) / 1000),
+                       @$_[1, 2]] } @events);
+}
+
+# Of each route: failed calls and p95, before, meanwhile and afterwards.
+sub by_route {
+    my ($run) = @_;
+    my (%of, %phase);
+
+    for my $row (table("$run/phases.tsv")) {
+        $of{ $row->{route} }{ $row->{phase} } = $row;
+    }
+
+    return rows(['route', 'calls meanwhile', 'failed', 'with',
+                 'p95 before, ms', 'meanwhile', 'in the 5 s after', 'afterwards'],
+                map { my $phase = $of{$_};
+                      my $during = $phase->{during};
+                      [$_, $during->{calls}, $during->{failed},
+                       $during->{statuses},
+                       map { $_->{calls} ? number($_->{p95}) : '-' }
+                           @$phase{qw( before during recovery after )}] }
+                    sort keys %of);
+}
+
+sub sheet {
+    my ($run) = @_;
+    my %sheet = sheet_text($run);
+    my %fact = facts("$run/facts.tsv");
+    my %about = facts("$run/about.tsv");
+
+    return "### $sheet{title}\n\n"
+        . rows(['', "$about{test}, $about{began}"],
+               ['cause', $sheet{cause}],
+               ['seen by', "$sheet{'seen by'} First error "
+                . seconds($fact{first_error_ms}) . ' after the beginning; alert: '
+                . alert(\%fact) . '.'],
+               ['impact', "$sheet{impact} Here: $fact{calls_failed} of "
+                . "$fact{calls} calls failed in "
+                . seconds($fact{outage_ms}) . '. Unhurt were '
+                . "$fact{kept_routes} (p95 at most $fact{kept_worst_p95_ms} ms)."],
+               ['recovery', "$sheet{recovery} Here: "
+                . seconds($fact{recovered_ms}) . ' after the fault was over.'],
+               ['prevention', $sheet{prevention}])
+        . timeline($run) . by_route($run)
+        . join('', map { "- $_->[0]: $_->[1]\n" } verdicts($run)) . "\n";
+}
+
+1;

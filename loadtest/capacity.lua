@@ -1,0 +1,153 @@
+-- For wrk, with a connection to a thread: a step of the search for the greatest
+-- rate, as capacity.js is one for k6.  FLOW is `reservation` (scenario.lua) or
+-- `balance` (balance-flow.lua); ways begin RATE times a second at random, as
+-- people come, however long the others take.  Prints lines of "NAME VALUE", where requests and their times are those after the first second,
+-- as wrk opens its connections then; `good` and `unsure` are of all ways.
+local WARM_MS = 1000
+local PER_MS = 4                -- buckets of a millisecond
+local MOST_MS = 10000
+local LATE_MS = 1000            -- who cannot keep up gives up what is older
+local flow = os.getenv('FLOW')
+
+if flow == 'reservation' then
+    dofile('loadtest/scenario.lua')
+else
+    dofile('loadtest/balance-flow.lua')
+end
+
+local its_request, its_response, its_setup = request, response, setup
+local wrong_answers = 0
+local began, asked
+
+times = {}                      -- by route: a histogram
+requests, ways, wrong, unsure = 0, 0, 0, 0
+
+-- a wrong answer is counted, and its way ends
+function bench.wrong(status)
+    wrong_answers = wrong_answers + 1
+
+    if status == 504 then
+        unsure = unsure + 1
+    end
+end
+
+-- a connection that waits for its time is asked once more when it has come
+function request()
+    asked = bench.now()
+    began = began or asked
+    return its_request()
+end
+
+local each_ms = 1000 * tonumber(os.getenv('WRK_THREADS'))
+                / tonumber(os.getenv('RATE'))
+local due
+
+-- a way that has begun goes on at once
+function delay()
+    if bench.step > 1 then
+        return 0
+    end
+
+    local now = bench.now()
+
+    due = math.max((due or now) - math.log(1 - math.random()) * each_ms,
+                   now - LATE_MS)
+    return math.max(0, due - now)
+end
+
+local function count(name, ms)
+    local of = times[name] or {}
+    local bucket = math.floor(math.min(ms, MOST_MS) * PER_MS)
+
+    times[name] = of
+    of[bucket] = (of[bucket] or 0) + 1
+    requests = requests + 1
+end
+
+function response(status, headers, body)
+    local now = bench.now()
+    local name = bench.names[bench.step]
+    local good_before, wrong_before = good, wrong_answers
+
+    its_response(status, headers, body)
+
+    if now - began < WARM_MS then
+        return
+    end
+
+    count(name, now - asked)
+    ways = ways + good - good_before
+    wrong = wrong + wrong_answers - wrong_before
+end
+
+
+local threads = {}
+
+function setup(thread)
+    its_setup(thread)
+    table.insert(threads, thread)
+end
+
+local function add(all, of)
+    for bucket, n in pairs(of) do
+        all[bucket] = (all[bucket] or 0) + n
+    end
+end
+
+local function percentile(of, share)
+    local buckets, total, sum = {}, 0, 0
+
+    for bucket, n in pairs(of) do
+        table.insert(buckets, bucket)
+        total = total + n
+    end
+
+    table.sort(buckets)
+
+    for _, bucket in ipairs(buckets) do
+        sum = sum + of[bucket]
+
+        if sum >= share * total then
+            return (bucket + 1) / PER_MS
+        end
+    end
+
+    return 0
+end
+
+local function say(name, value)
+    io.write(string.format('%s %.3f\n', name, value))
+end
+
+function done(summary)
+    local all, routes, errors = {}, {}, summary.errors
+    local lost = errors.connect + errors.read + errors.write + errors.timeout
+    local sums = { requests = 0, ways = 0, wrong = 0, unsure = 0, good = 0 }
+
+    for _, thread in ipairs(threads) do
+        for name in pairs(sums) do
+            sums[name] = sums[name] + (thread:get(name) or 0)
+        end
+
+        for name, of in pairs(thread:get('times')) do
+            routes[name] = routes[name] or {}
+            add(routes[name], of)
+            add(all, of)
+        end
+    end
+
+    for name, value in pairs(sums) do
+        say(name, value)
+    end
+
+    say('lost', lost)
+    say('seconds', summary.duration / 1000000 - WARM_MS / 1000)
+
+    for _, share in ipairs({ 50, 95, 99 }) do
+        say('p' .. share, percentile(all, share / 100))
+    end
+
+    for name, of in pairs(routes) do
+        say('p95:' .. name, percentile(of, 0.95))
+    end
+end

@@ -1,0 +1,250 @@
+// Steady traffic on all routes while a drill breaks something below them
+// (drill, drills/*.sh): each route RATE times a second (10), whether the calls
+// before were answered or not. What is asked of one of BASE_URLS and is not
+// answered at all is asked of the next one, as a balancer does it, with the same
+// Idempotency-Key; that one rests for a second.
+//
+// Errors are no failures of the script. Its thresholds are what must hold: the
+// routes in KEEPS keep their goal while the fault lasts, and all of them keep it
+// from AFTER on. BEGINS and AFTER are planned times, in ms since the epoch; the
+// exact ones are the runner's, who reads each call from the CSV.
+
+import http from 'k6/http';
+import exec from 'k6/execution';
+import { Counter, Rate, Trend } from 'k6/metrics';
+import { isUnknown, randomItem, smoke } from './lib.js';
+
+const URLS = (__ENV.BASE_URLS || __ENV.BASE_URL).split(',');
+const RATE = Number(__ENV.RATE || 10);
+const SECONDS = Number(__ENV.SECONDS_IN_ALL || 30);
+const BEGINS = Number(__ENV.BEGINS || 0);
+const AFTER = Number(__ENV.AFTER || 0);
+const KEEPS = (__ENV.KEEPS || '').split(' ').filter((name) => name);
+const SEATS = Number(__ENV.SEATS || 50000);
+const SCHEDULES = 9;            // of the demo, three of a concert
+const AMOUNT = 600;
+const REST_MS = 1000;
+const PAY_EVERY = 2;            // s, as reservations to pay are made before
+const ROUTES = ['token', 'get-token', 'status-check', 'leave', 'get-concerts',
+                'get-schedule', 'get-seat', 'reservation', 'cancel', 'payment',
+                'balance', 'charge', 'my-reservations'];
+
+// the users of each scenario
+const QUEUE = 1, CATALOG = 2001, BUYERS = 4001, PAYERS = 6001, MONEY = 8001;
+const EACH = 2000;
+const LOOKERS = 50;
+
+const P95_MS = 100;
+const FAILED = 0.001;
+
+// a call with all of its attempts
+const duration = new Trend('call_duration', true);
+const failed = new Rate('call_failed');
+
+const told = {}, unsure = {};
+
+['charge', 'payment', 'reservation', 'cancel'].forEach((name) => {
+    told[name] = new Counter(`told_${name}`);
+    unsure[name] = new Counter(`unsure_${name}`);
+});
+
+const limits = {};
+
+function keepsGoal(name, phase) {
+    const tags = `name:${name},phase:${phase}`;
+
+    limits[`call_failed{${tags}}`] = [`rate<=${FAILED}`];
+
+    if (!smoke) {
+        limits[`call_duration{${tags}}`] = [`p(95)<=${P95_MS}`];
+    }
+}
+
+ROUTES.forEach((name) => keepsGoal(name, 'after'));
+KEEPS.forEach((name) => keepsGoal(name, 'during'));
+
+function steady(name, unit) {
+    return { executor: 'constant-arrival-rate', exec: name, rate: RATE,
+             timeUnit: unit || '1s', duration: `${SECONDS}s`, preAllocatedVUs: 20,
+             maxVUs: 120, gracefulStop: '12s' };
+}
+
+export const options = {
+    setupTimeout: '60s',
+    scenarios: {
+        queue: steady('queue'),
+        catalog: steady('catalog'),
+        buy: steady('buy'),
+        pay: steady('pay', `${PAY_EVERY}s`),
+        money: steady('money')
+    },
+    thresholds: limits
+};
+
+http.setResponseCallback(null);
+
+
+function phase() {
+    const now = Date.now();
+
+    return now < BEGINS ? 'before' : now < AFTER ? 'during' : 'after';
+}
+
+const restsUntil = URLS.map(() => 0);
+let turn = 0;
+
+// The next one that does not rest, or just the next.
+function nextServer() {
+    for (let i = 0; i < URLS.length; i++) {
+        const server = turn++ % URLS.length;
+
+        if (Date.now() >= restsUntil[server]) {
+            return server;
+        }
+    }
+
+    return turn++ % URLS.length;
+}
+
+// The last answer, and whether what was asked may have been done without one.
+function attempts(method, path, params, body) {
+    let res = null, maybe = false;
+
+    for (let i = 0; i < URLS.length; i++) {
+        const server = nextServer();
+
+        params.tags.server = String(server + 1);
+        res = http.request(method, URLS[server] + path, body, params);
+
+        maybe = maybe || isUnknown(res);
+
+        if (res.status !== 0) {
+            break;
+        }
+        restsUntil[server] = Date.now() + REST_MS;
+    }
+
+    return [res, maybe];
+}
+
+function isWell(res) {
+    return res.status >= 200 && res.status < 300;
+}
+
+function ask(method, path, name, userId, body, quietly) {
+    const began = Date.now();
+    const tags = { name: name, phase: phase() };
+    const headers = { userId: String(userId) };
+
+    if (body) {
+        headers['Content-Type'] = 'application/json';
+        headers['Idempotency-Key'] = `${began}-${Math.random()}`;
+    }
+
+    const [res, maybe] = attempts(method, path,
+                                  { headers: headers,
+                                    tags: Object.assign({}, tags),
+                                    timeout: '10s' },
+                                  body ? JSON.stringify(body) : null);
+    const amount = body && body.amount ? body.amount : 1;
+
+    if (told[name] && isWell(res)) {
+        told[name].add(amount);
+    } else if (told[name] && maybe) {
+        unsure[name].add(amount);
+    }
+
+    if (!quietly) {
+        tags.status = String(res.status);
+        duration.add(Date.now() - began, tags);
+        failed.add(!isWell(res), tags);
+    }
+
+    return isWell(res) && res.body ? res.json() : null;
+}
+
+
+const enter = (userId, quietly) =>
+    ask('POST', '/api/token', 'token', userId, { userId: userId }, quietly);
+
+// Seats that nobody else asks for, those of the payers first.
+function reserve(userId, n, quietly) {
+    const schedule = 1 + n % SCHEDULES;
+    const seat = 1 + Math.floor(n / SCHEDULES) % SEATS;
+
+    return ask('POST', '/api/reservations/seats', 'reservation', userId,
+               { userId: userId, concertId: Math.ceil(schedule / 3),
+                 scheduleId: schedule, seatIdList: [seat] }, quietly);
+}
+
+const STOCK = Math.min(Math.ceil(RATE * SECONDS / PAY_EVERY) + RATE, EACH);
+
+// Reservations to pay, and tokens of those who look around.
+export function setup() {
+    const mine = [];
+
+    for (let i = 0; i < STOCK; i++) {
+        enter(PAYERS + i, true);
+        mine.push(reserve(PAYERS + i, i, true));
+        ask('DELETE', `/api/token/${PAYERS + i}`, 'leave', PAYERS + i, null,
+            true);
+    }
+
+    for (let i = 0; i < LOOKERS; i++) {
+        enter(CATALOG + i, true);
+    }
+
+    return mine;
+}
+
+export function queue() {
+    const userId = QUEUE + exec.scenario.iterationInTest % EACH;
+
+    enter(userId);
+    ask('GET', `/api/token/${userId}`, 'get-token', userId);
+    ask('GET', `/api/token/status/${userId}`, 'status-check', userId);
+    ask('DELETE', `/api/token/${userId}`, 'leave', userId);
+}
+
+export function catalog() {
+    const userId = CATALOG + exec.scenario.iterationInTest % LOOKERS;
+
+    ask('GET', '/api/concerts', 'get-concerts', userId);
+    ask('GET', '/api/concerts/schedules/1', 'get-schedule', userId);
+    ask('GET', `/api/concerts/seats/${randomItem([1, 2, 3])}`, 'get-seat',
+        userId);
+}
+
+export function buy() {
+    const n = exec.scenario.iterationInTest;
+    const userId = BUYERS + n % EACH;
+
+    enter(userId, true);
+    const mine = reserve(userId, STOCK + n);
+
+    if (mine) {
+        ask('DELETE', `/api/reservations/${mine.reservationId}`, 'cancel',
+            userId);
+    }
+    ask('DELETE', `/api/token/${userId}`, 'leave', userId, null, true);
+}
+
+export function pay(mine) {
+    const reservation = mine[exec.scenario.iterationInTest];
+
+    if (reservation) {
+        ask('POST', '/api/reservations/payments', 'payment',
+            reservation.userId,
+            { userId: reservation.userId, amount: reservation.totalPrice,
+              reservationId: reservation.reservationId });
+    }
+}
+
+export function money() {
+    const userId = MONEY + exec.scenario.iterationInTest % EACH;
+
+    ask('GET', `/api/balance/${userId}`, 'balance', userId);
+    ask('PUT', '/api/balance/charge', 'charge', userId,
+        { userId: userId, amount: AMOUNT });
+    ask('GET', '/api/reservations', 'my-reservations', userId);
+}

@@ -1,0 +1,222 @@
+# shellcheck shell=bash
+# A drill: steady traffic of all routes (drill.js), in which drills/NAME.sh
+# breaks something and mends it again, and a record of what was seen.
+#
+# drills/NAME.sh has
+#
+#   keeps='ROUTE...'      routes that keep their goal while the fault lasts
+#   fault_begin           begins it
+#   fault_end             ends it; returns when its cause is over
+#   drill_prepare         (if it wants) before the traffic
+#   drill_clean_up        (if it wants) whatever happens
+#   drill_verdicts        (if it wants) what else has to hold
+#   drill_script=FILE     (if it wants) other traffic than drill.js
+#   drill_prove           (if it wants) the proof of that
+#
+# and drills/NAME.txt what its incident sheet says of cause and prevention.
+# Left in the run's directory: events.tsv, lines of "MS EVENT DETAIL" (`event`
+# writes them); calls.tsv, a line for each call; phases.tsv, what became of them
+# by route before, during and after; facts.tsv, figures of the verdicts. Of other
+# traffic too, if its calls are in a Trend call_duration with the tags `name` and
+# `status`.
+
+: "${BEFORE:=12}" "${OUTAGE:=20}" "${AFTERWARDS:=15}"   # seconds
+: "${LEAD:=8}"          # until k6 is there, and its setup() is over
+ALERT_LIMIT_MS=15000
+RECOVERY_LIMIT_MS=5000
+SETTLE=8                # seconds until k6's thresholds count again
+RESOLVE=30              # seconds that an alert has to end, afterwards
+
+# event NAME [DETAIL] [MS]
+event() {
+    printf '%s\t%s\t%s\n' "${3:-$(now_ms)}" "$1" "${2:-}" >>"$out/events.tsv"
+}
+
+# sleep_until MS
+sleep_until() {
+    sleep "$(awk -v "ms=$(( $1 - $(now_ms) ))" \
+             'BEGIN { printf "%.3f", ms > 0 ? ms / 1000 : 0 }')"
+}
+
+is_function() { declare -F "$1" >/dev/null; }
+if_there() { ! is_function "$1" || "$@"; }
+
+
+# --- alerts ----------------------------------------------------------------
+
+# The monitoring of `make monitor`, if it runs.
+find_monitor() {
+    PROMETHEUS_URL=$(from_monitor PROMETHEUS_URL) || return 1
+    curl -fs --noproxy '*' -m 2 -o /dev/null "$PROMETHEUS_URL/-/ready"
+}
+
+firing() {
+    curl -fs --noproxy '*' -m 2 "$PROMETHEUS_URL/api/v1/alerts" \
+        | perl loadtest/firing
+}
+
+# Alerts that begin to fire, and that end; twice a second.
+watch_alerts() {
+    local before=$'\n' now name since
+
+    for (( ; ; )); do
+        sleep 0.5
+        kill -0 $$ 2>/dev/null || return 0
+        now=$(firing) || continue
+        now=$'\n'$now$'\n'
+
+        while IFS=$'\t' read -r name since; do
+            [[ -z $name || $before == *$'\n'"$name"$'\t'* ]] \
+                || event 'alert firing' "$name, active since $since"
+        done <<<"$now"
+
+        while IFS=$'\t' read -r name since; do
+            [[ -z $name || $now == *$'\n'"$name"$'\t'* ]] \
+                || event 'alert resolved' "$name"
+        done <<<"$before"
+
+        before=$now
+    done
+}
+
+alerts_ended() {
+    awk -F '\t' '$2 == "alert firing" { n++ } $2 == "alert resolved" { n-- }
+                 END { exit n > 0 }' "$out/events.tsv"
+}
+
+# The alerts of the drill have some time to end.
+await_resolved() {
+    local tries=$(( RESOLVE * 2 ))
+
+    until alerts_ended || (( tries-- <= 0 )); do
+        sleep 0.5
+    done
+}
+
+
+# --- the drill -------------------------------------------------------------
+
+# One drill must not leave its functions to the next.
+load_drill() {
+    unset -f drill_prepare drill_clean_up drill_verdicts drill_prove
+    drill_script=loadtest/drill.js keeps='' urls=$BASE_URL
+    # shellcheck source=/dev/null
+    . "loadtest/drills/$1.sh"
+    cp "loadtest/drills/$1.txt" "$out/sheet.txt"
+}
+
+drill_k6() {
+    BASE_URLS=$urls KEEPS=$keeps BEGINS=$begins AFTER=$(( over + SETTLE * 1000 )) \
+        SECONDS_IN_ALL=$(( BEFORE + OUTAGE + AFTERWARDS )) \
+        K6_CSV_TIME_FORMAT=unix_milli \
+        run_k6 --system-tags name,status --out "csv=$out/calls.csv" \
+            "$drill_script"
+}
+
+# fact_is NAME CONDITION: of what the drill came to; a missing one is not met
+fact_is() {
+    awk -F '\t' -v "name=$1" "\$1 == name { known = 1; exit !(\$2 $2) }
+                              END { exit !known }" "$out/facts.tsv"
+}
+
+prove_calls() {
+    query -F $'\t' -v "summary=$(<"$out/summary.json")" -v "charged=$charged" \
+        -f loadtest/faults.sql >"$out/proof.txt" || return 1
+
+    awk -F '\t' '
+        $2 != 0 { print "  broken " $2 " times: " $1; bad = 1 }
+        END     { exit bad || NR == 0 }' "$out/proof.txt"
+}
+
+# What every drill has to show.
+usual_verdicts() {
+    local name=$1
+
+    perl loadtest/phases "$out" "$keeps" || :
+    verdict "$name: the fault was met" fact_is failed '> 0'
+    verdict "$name: other routes kept their goal" fact_is kept '== 1'
+
+    if [[ -n ${SMOKE:-} ]]; then
+        verdict "$name: by itself well again" fact_is recovered_ms '>= 0'
+    else
+        verdict "$name: by itself well again within 5 s of the fault's end" \
+            fact_is recovered_ms "<= $RECOVERY_LIMIT_MS"
+        verdict "$name: nothing failed afterwards" fact_is failed_after '== 0'
+    fi
+
+    [[ -z $alerting ]] || verdict "$name: an alert within 15 s" \
+        fact_is alert_ms "<= $ALERT_LIMIT_MS"
+    verdict "$name: no seat and no won lost or doubled, the proof in SQL" \
+        "$(is_function drill_prove && echo drill_prove || echo prove_calls)"
+}
+
+drill_log_is_clean() {
+    ! tail -c "+$(( log_size + 1 ))" "$error_log" \
+        | grep -E '\[(alert|emerg)\]'
+}
+
+begin_fault() {
+    sleep_until "$begins"
+    event 'fault begun' "$name"
+    fault_begin
+}
+
+end_fault() {
+    sleep_until "$over"
+    event 'mending begun' "$name"
+    fault_end
+    event 'fault over' "$name"
+}
+
+# end_drill: also when it was interrupted
+end_drill() {
+    [[ -z ${fault_at_work:-} ]] || fault_end
+    fault_at_work=
+    if_there drill_clean_up
+    watch_end
+    at_end=watch_end
+}
+
+run_drill() {
+    local name=$1 begins over k6_pid
+    told=1
+
+    say "=== drill-$name"
+    begin "drill-$name"
+    load_drill "$name"
+    fresh
+    alerting=
+    : >"$out/events.tsv"
+    at_end=end_drill
+    if_there drill_prepare
+
+    if find_monitor; then
+        alerting=1
+        watch_alerts &
+        alerts=$!
+    else
+        say "no monitoring (make monitor): there will be no times of alerts"
+    fi
+
+    watch_begin
+    begins=$(( $(now_ms) + (LEAD + BEFORE) * 1000 ))
+    over=$(( begins + OUTAGE * 1000 ))
+    event 'traffic begins'
+    drill_k6 &
+    k6_pid=$!
+    fault_at_work=1
+    begin_fault
+    end_fault
+    fault_at_work=
+    verdict "drill-$name: k6's thresholds" wait "$k6_pid"
+    event 'traffic ended'
+    [[ -z $alerting ]] || { await_resolved; kill "$alerts" 2>/dev/null || :; }
+    sort -n -o "$out/events.tsv" "$out/events.tsv"
+    usual_verdicts "drill-$name"
+    if_there drill_verdicts
+    verdict "drill-$name: no errors in the script" has_no_errors
+    verdict "drill-$name: nginx's error log" drill_log_is_clean
+    end_drill
+    sort -n -o "$out/events.tsv" "$out/events.tsv"
+    about_end
+}
