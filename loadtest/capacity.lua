@@ -1,7 +1,7 @@
 -- For wrk, with a connection to a thread: a step of the search for the greatest
 -- rate, as capacity.js is one for k6.  FLOW is `reservation` (scenario.lua) or
--- `balance` (balance-flow.lua); ways begin RATE times a second at random, as
--- people come, however long the others take.  Prints lines of "NAME VALUE", where requests and their times are those after the first second,
+-- `balance` (balance-flow.lua); ways begin RATE times a second on a timetable,
+-- however long the others take.  Prints lines of "NAME VALUE", where requests and their times are those after the first second,
 -- as wrk opens its connections then; `good` and `unsure` are of all ways.
 local WARM_MS = 1000
 local PER_MS = 4                -- buckets of a millisecond
@@ -19,7 +19,7 @@ local its_request, its_response, its_setup = request, response, setup
 local wrong_answers = 0
 local began, asked
 
-times = {}                      -- by route: a histogram
+times = {}      -- "route bucket": how many; wrk copies no deeper tables
 requests, ways, wrong, unsure = 0, 0, 0, 0
 
 -- a wrong answer is counted, and its way ends
@@ -34,7 +34,6 @@ end
 -- a connection that waits for its time is asked once more when it has come
 function request()
     asked = bench.now()
-    began = began or asked
     return its_request()
 end
 
@@ -42,7 +41,8 @@ local each_ms = 1000 * tonumber(os.getenv('WRK_THREADS'))
                 / tonumber(os.getenv('RATE'))
 local due
 
--- a way that has begun goes on at once
+-- A way that has begun goes on at once.  Each thread has a timetable of its own,
+-- so that they do not come together.
 function delay()
     if bench.step > 1 then
         return 0
@@ -50,17 +50,16 @@ function delay()
 
     local now = bench.now()
 
-    due = math.max((due or now) - math.log(1 - math.random()) * each_ms,
+    began = began or now
+    due = math.max(due and due + each_ms or now + math.random() * each_ms,
                    now - LATE_MS)
     return math.max(0, due - now)
 end
 
 local function count(name, ms)
-    local of = times[name] or {}
-    local bucket = math.floor(math.min(ms, MOST_MS) * PER_MS)
+    local key = name .. ' ' .. math.floor(math.min(ms, MOST_MS) * PER_MS)
 
-    times[name] = of
-    of[bucket] = (of[bucket] or 0) + 1
+    times[key] = (times[key] or 0) + 1
     requests = requests + 1
 end
 
@@ -88,10 +87,8 @@ function setup(thread)
     table.insert(threads, thread)
 end
 
-local function add(all, of)
-    for bucket, n in pairs(of) do
-        all[bucket] = (all[bucket] or 0) + n
-    end
+local function add(to, bucket, n)
+    to[bucket] = (to[bucket] or 0) + n
 end
 
 local function percentile(of, share)
@@ -129,10 +126,13 @@ function done(summary)
             sums[name] = sums[name] + (thread:get(name) or 0)
         end
 
-        for name, of in pairs(thread:get('times')) do
+        for key, n in pairs(thread:get('times')) do
+            local name, bucket = key:match('^(%S+) (%d+)$')
+
+            bucket = tonumber(bucket)
             routes[name] = routes[name] or {}
-            add(routes[name], of)
-            add(all, of)
+            add(routes[name], bucket, n)
+            add(all, bucket, n)
         end
     end
 

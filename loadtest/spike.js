@@ -60,7 +60,7 @@ function queue(userId) {
     const asked = Date.now();
     let token = enter(userId);
     const answered = Date.now();
-    let waiting = 0;
+    let waiting = token && token.status === 'WAITING' ? asked : 0;
 
     while (token && token.status === 'WAITING') {
         const position = token.position;

@@ -80,8 +80,9 @@ sub used_between {
     # who was not there at the first look had used nothing by then
     return map {
         my ($ms, @before) = @{ $first{$_} };
+        my @after = @{ $last{$_} };
         @before = (0, 0) if $ms > $begin;
-        $_ => [map { ($last{$_[0]}[$_] - $before[$_]) / $seconds } 0, 1]
+        $_ => [map { ($after[$_] - $before[$_]) / $seconds } 0, 1]
     } keys %first;
 }
 

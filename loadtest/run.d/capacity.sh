@@ -38,7 +38,7 @@ step_wrk() {
     local n
 
     n=$(awk -v "rate=$2" 'BEGIN { n = int(rate * 0.4)
-                                  print n < 16 ? 16 : n > 128 ? 128 : n }')
+                                  print (n < 16 ? 16 : n > 128 ? 128 : n) }')
     FLOW=$1 RATE=$2 WRK_THREADS=$n BASE=$BASE USERS=10000 TOKENS=10000 \
         SCHEDULES=3 SOLD=0 FREE=3 CONCERTS=1 PRICE=$PRICE HOT=0 \
         wrk -t "$n" -c "$n" -d "$(( STEP + WARM ))s" --timeout 10s \

@@ -35,7 +35,7 @@ event() {
 # sleep_until MS
 sleep_until() {
     sleep "$(awk -v "ms=$(( $1 - $(now_ms) ))" \
-             'BEGIN { printf "%.3f", ms > 0 ? ms / 1000 : 0 }')"
+             'BEGIN { printf "%.3f", (ms > 0 ? ms / 1000 : 0) }')"
 }
 
 is_function() { declare -F "$1" >/dev/null; }
