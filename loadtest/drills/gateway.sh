@@ -3,6 +3,7 @@
 # stack with GATEWAY=1.
 
 drill_script=loadtest/gateway_outage.js
+[[ -n ${SMOKE:-} ]] || OUTAGE=30
 keeps='token leave get-concerts get-seat balance charge reservation payment order'
 
 gateway_ask() {

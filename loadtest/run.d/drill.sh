@@ -12,6 +12,7 @@
 #   drill_verdicts        (if it wants) what else has to hold
 #   drill_script=FILE     (if it wants) other traffic than drill.js
 #   drill_prove           (if it wants) the proof of that
+#   OUTAGE=SECONDS        (if it wants) another time than the others
 #
 # and drills/NAME.txt what its incident sheet says of cause and prevention.
 # Left in the run's directory: events.tsv, lines of "MS EVENT DETAIL" (`event`
@@ -21,6 +22,7 @@
 # `status`.
 
 : "${BEFORE:=12}" "${OUTAGE:=20}" "${AFTERWARDS:=15}"   # seconds
+usual_outage=$OUTAGE
 : "${LEAD:=8}"          # until k6 is there, and its setup() is over
 ALERT_LIMIT_MS=15000
 RECOVERY_LIMIT_MS=5000
@@ -99,7 +101,7 @@ await_resolved() {
 # One drill must not leave its functions to the next.
 load_drill() {
     unset -f drill_prepare drill_clean_up drill_verdicts drill_prove
-    drill_script=loadtest/drill.js keeps='' urls=$BASE_URL
+    drill_script=loadtest/drill.js keeps='' urls=$BASE_URL OUTAGE=$usual_outage
     # shellcheck source=/dev/null
     . "loadtest/drills/$1.sh"
     cp "loadtest/drills/$1.txt" "$out/sheet.txt"
@@ -116,7 +118,7 @@ drill_k6() {
 # fact_is NAME CONDITION: of what the drill came to; a missing one is not met
 fact_is() {
     awk -F '\t' -v "name=$1" "\$1 == name { known = 1; exit !(\$2 $2) }
-                              END { exit !known }" "$out/facts.tsv"
+                              END { if (!known) exit 1 }" "$out/facts.tsv"
 }
 
 prove_calls() {
