@@ -302,6 +302,21 @@ for my $fault (sort keys %Fault) {
     is said($Gateway->confirm($bystander)), '200 DONE', 'until it is over';
 }
 
+{
+    my $payment = $Gateway->window(then => ['stall']);
+    my $socket = $Gateway->begin_confirm($payment);
+    my $bytes = '';
+
+    eventually { $Gateway->status_of($payment) eq 'DONE' }
+        'an answer that stalls: it is paid';
+    sysread $socket, $bytes, 65536, length $bytes
+        while $bytes !~ /\r\n\r\n./s;
+    my ($length, $half) = $bytes =~ /Length: (\d+)\r.*?\r\n\r\n(.*)/s;
+
+    ok is_silent($socket), 'there is no end';
+    is length $half, int($length / 2), 'of which there is half';
+}
+
 for my $case ([ hang => 'IN_PROGRESS' ], [ hang_after => 'DONE' ]) {
     my ($fault, $then) = @$case;
     my $payment = $Gateway->window;

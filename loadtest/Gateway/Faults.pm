@@ -16,12 +16,13 @@ use constant CALLS => qw( confirm lookup cancel );
 
 # The rates, in the order in which one is drawn.
 my @Rates = qw( error decline processing drop drop_before hang hang_after
-                html html_after truncated empty );
+                html html_after truncated stall empty );
 
 # When each kind fails, unless it is said.
 my %When = (ok => 'after', decline => 'after', drop => 'after',
-            truncated => 'after', empty => 'after', hang => 'before',
-            html => 'before', processing => 'before', kill => 'before');
+            truncated => 'after', stall => 'after', empty => 'after',
+            hang => 'before', html => 'before', processing => 'before',
+            kill => 'before');
 
 my %Count = map { $_ => 1 } qw( latency_ms jitter_ms );
 my %Rate = map { ("${_}_rate" => 1) } @Rates;
@@ -157,7 +158,7 @@ sub step {
 
     die "$what cannot be before\n"
         if $step{when} eq 'before'
-           && $what =~ /^(?:ok|decline|truncated|empty)$/;
+           && $what =~ /^(?:ok|decline|truncated|stall|empty)$/;
 
     return \%step;
 }

@@ -148,23 +148,26 @@ sub refuse {
     $self->answer($status, "$Reason{$status}\n", 'text/plain');
 }
 
-# answer STATUS, BODY[, TYPE[, CUT]]: CUT: ends in the middle of the body.
+# answer STATUS, BODY[, TYPE[, HALF]]: HALF: only the first half of the body,
+# and then the end of the connection ("cut") or nothing more ("stall").
 sub answer {
-    my ($self, $status, $body, $type, $cut) = @_;
+    my ($self, $status, $body, $type, $half) = @_;
 
     return if !$self->{socket};
 
     my $length = length $body;
     my $reason = $Reason{$status} // 'Unknown';
-    my $close = $self->{last} || $cut ? "Connection: close\r\n" : '';
+    my $close = $self->{last} || $half ? "Connection: close\r\n" : '';
 
     $type //= 'application/json;charset=UTF-8';
-    $body = substr $body, 0, $length / 2 if $cut;
-    $self->{last} = 1 if $cut;
+    $body = substr $body, 0, $length / 2 if $half;
+    $self->{last} = 1 if $half;
     delete $self->{gone};
 
     $self->write("HTTP/1.1 $status $reason\r\nContent-Type: $type\r\n"
                  . "Content-Length: $length\r\n$close\r\n$body");
+    return if ($half // '') eq 'stall';
+
     $self->{busy} = 0;
     $self->after_answer if !length $self->{out};
 }

@@ -207,8 +207,10 @@ sub fail {
         if $what eq 'ok' || $what eq 'decline';
     return $connection->cut if $what eq 'drop';
     return if $what eq 'hang';
-    return $connection->answer($status, $body, undef, 1)
+    return $connection->answer($status, $body, undef, 'cut')
         if $what eq 'truncated';
+    return $connection->answer($status, $body, undef, 'stall')
+        if $what eq 'stall';
     return $connection->answer(200, '') if $what eq 'empty';
     return $connection->answer(502, "<html>\r\n<head><title>502 Bad Gateway"
                                     . "</title></head>\r\n</html>\r\n",
