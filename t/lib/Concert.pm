@@ -124,6 +124,9 @@ sub sql {
     return $out;
 }
 
+# The next statement gets a session of its own: PostgreSQL was killed.
+sub forget_session { undef $Session }
+
 # Runs statements, in one transaction; returns the rows of the last.
 sub transaction {
     my (@statements) = @_;
@@ -357,6 +360,21 @@ sub payment_of {
 
     return sql("select payment_id from concert.reservations
                 where reservation_id = $reservation");
+}
+
+# Whether a process ends, in time; one that its parent has not asked for yet has
+# ended.
+sub is_gone {
+    my ($pid) = @_;
+    my $deadline = time + PATIENCE;
+
+    while (time < $deadline) {
+        open my $in, '<', "/proc/$pid/stat" or return 1;
+        return 1 if (<$in> // '') !~ /\) [^ZX] /;
+        sleep 0.02;
+    }
+
+    return 0;
 }
 
 sub seconds_from_now {
@@ -690,7 +708,7 @@ worker_processes $workers;
 error_log $root/logs/error.log info;
 pid $root/logs/nginx.pid;
 thread_pool concert_io threads=11;
-thread_pool concert_gateway threads=4;
+thread_pool concert_gateway threads=16;
 events {
     worker_connections 512;
 }
@@ -785,13 +803,15 @@ use Time::HiRes qw( sleep time );
 
 my %Running;
 
+# Starts it, or starts it again as it was.
 sub start {
     my ($self, $configuration) = @_;
 
     my $root = $self->{root};
+    $self->{configuration} = $configuration if defined $configuration;
 
     open my $out, '>', "$root/nginx.conf" or die "$root/nginx.conf: $!";
-    print $out $configuration;
+    print $out $self->{configuration};
     close $out or die "$root/nginx.conf: $!";
 
     my $pid = fork // die "cannot fork: $!";
@@ -836,16 +856,46 @@ sub quit {
     my $pid = $self->{pid};
     my $deadline = time + Concert::PATIENCE;
 
-    kill QUIT => $pid;
+    CORE::kill QUIT => $pid;
 
     until (waitpid $pid, POSIX::WNOHANG()) {
-        kill KILL => $pid if time > $deadline;
+        CORE::kill KILL => $pid if time > $deadline;
         sleep 0.02;
     }
 
     delete $Running{$pid};
 
     return $?;
+}
+
+# The pids of the workers.
+sub workers {
+    my ($self) = @_;
+    my $pid = $self->{pid};
+
+    open my $in, '<', "/proc/$pid/task/$pid/children" or return;
+    return split ' ', <$in> // '';
+}
+
+# SIGKILL, at once for all: of the master, which nobody replaces, and of its
+# workers, of which init hears.
+sub kill {
+    my ($self) = @_;
+    my ($pid, @workers) = ($self->{pid}, $self->workers);
+
+    CORE::kill KILL => $pid, @workers;
+    waitpid $pid, 0;
+    delete $Running{$pid};
+    Concert::is_gone($_) || die "worker $_ does not end" for @workers;
+}
+
+# SIGKILL of the workers, which the master replaces.
+sub kill_workers {
+    my ($self) = @_;
+    my @workers = $self->workers;
+
+    CORE::kill KILL => @workers;
+    Concert::is_gone($_) || die "worker $_ does not end" for @workers;
 }
 
 # The lines of the error log.
@@ -890,13 +940,7 @@ sub settled {
 }
 
 # How many descriptors the workers have open.
-sub descriptors {
-    my ($self) = @_;
-    my $pid = $self->{pid};
-
-    open my $in, '<', "/proc/$pid/task/$pid/children" or return 0;
-    return scalar map { glob "/proc/$_/fd/*" } split ' ', <$in>;
-}
+sub descriptors { return scalar map { glob "/proc/$_/fd/*" } $_[0]->workers }
 
 # Somebody who sends requests; the userId header is theirs.
 sub client {
@@ -941,7 +985,7 @@ END {
         local $?;
 
         for my $pid (keys %Running) {
-            kill TERM => $pid;
+            CORE::kill TERM => $pid;
             waitpid $pid, 0;
         }
     }

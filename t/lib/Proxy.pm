@@ -11,6 +11,13 @@ package Proxy;
 #   $proxy->thaw;
 #   $proxy->arm(down => 17, 'charge', 1);
 #
+#   $proxy->hold('settle');             # keeps the answer to that word back
+#   $proxy->kept;                       # so many bytes of such answers
+#   $proxy->release;
+#
+# After hold() what comes down to the next connection that sends the word stays
+# with the proxy until release(), or until one of the two sides has ended.
+#
 # After arm() the next connection that sends the word "charge" is cut when 17
 # bytes of what follows have come "down" from the server (or gone "up" to it,
 # counted from the chunk with the word); then so many more after the first, if
@@ -91,6 +98,10 @@ sub thaw { kill CONT => $_[0]{pid} }
 sub arm { my $self = shift; return $self->command("arm @_") }
 sub counts { return $_[0]->command('counts') }
 
+sub hold { $_[0]->command("hold $_[1]") }
+sub kept { return ($_[0]->command('kept'))[0] }
+sub release { $_[0]->command('release') }
+
 sub command {
     my ($self, $line) = @_;
 
@@ -125,7 +136,8 @@ sub serve {
 
     my $select = IO::Select->new($listener, $control);
     my %side;       # by socket: its connection, and which way its bytes go
-    my $state = { up => 0, down => 0, cuts => 0, left => 0, armed => 0 };
+    my $state = { up => 0, down => 0, cuts => 0, left => 0, armed => 0,
+                  words => [], held => [] };
 
     for (;;) {
         for my $socket ($select->can_read) {
@@ -172,8 +184,55 @@ sub obey {
                    armed => $state->{armed} + 1);
     }
 
+    if ($line =~ /^kept/) {
+        my $kept = 0;
+        $kept += length $_->{kept} for @{ $state->{held} };
+        print $control "$kept\n";
+        return 1;
+    }
+
+    push @{ $state->{words} }, $1 if $line =~ /^hold (\S+)/;
+    release_all($state) if $line =~ /^release/;
+
     print $control "@$state{qw( up down cuts )}\n";
     return 1;
+}
+
+# What was kept is passed on, but to those who have gone.
+sub release_all {
+    my ($state) = @_;
+
+    for my $connection (@{ $state->{held} }) {
+        my $kept = delete $connection->{kept};
+        put($connection->{client}, $kept) if $connection->{client}->opened;
+    }
+
+    @$state{qw( words held )} = ([], []);
+}
+
+# Whether all was written.
+sub put {
+    my ($to, $bytes) = @_;
+
+    while (length $bytes) {
+        my $n = syswrite $to, $bytes;
+        return 0 if !defined $n;
+        substr $bytes, 0, $n, '';
+    }
+
+    return 1;
+}
+
+# Begins to keep what a connection is answered, if it sends a word of hold().
+sub keep {
+    my ($connection, $bytes, $state) = @_;
+
+    my ($word) = grep { $bytes =~ /\b\Q$_\E\b/ } @{ $state->{words} };
+    return if !defined $word || defined $connection->{kept};
+
+    @{ $state->{words} } = grep { $_ ne $word } @{ $state->{words} };
+    $connection->{kept} = '';
+    push @{ $state->{held} }, $connection;
 }
 
 # Passes on what has come; returns false when the connection has ended.
@@ -190,6 +249,13 @@ sub pass {
         $state->{up} = $state->{down} = 0;
     }
 
+    keep($connection, $bytes, $state) if $way eq 'up';
+
+    if ($way eq 'down' && defined $connection->{kept}) {
+        $connection->{kept} .= $bytes;
+        return 1;
+    }
+
     my $cut = 0;
 
     if ($connection->{armed} == $state->{armed}) {
@@ -204,13 +270,7 @@ sub pass {
         $state->{$way} += length $bytes;
     }
 
-    while (length $bytes) {
-        my $n = syswrite $to, $bytes;
-        return 0 if !defined $n;
-        substr $bytes, 0, $n, '';
-    }
-
-    return !$cut;
+    return put($to, $bytes) && !$cut;
 }
 
 1;
