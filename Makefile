@@ -10,7 +10,8 @@ ifneq ($(words $(CURDIR)),1)
 $(error nginx cannot be built under a path with spaces: $(CURDIR))
 endif
 
-export PORT VAR WORKERS HOLD CAPACITY TTL SEATS ZONE TLS SAN GATEWAY GATEWAY_PORT TEST_PORT TEST_VERBOSE
+export PORT VAR WORKERS HOLD CAPACITY TTL SEATS ZONE TLS SAN GATEWAY GATEWAY_PORT CARDS BREAKER \
+       TEST_PORT TEST_VERBOSE
 
 BUILD   := $(CURDIR)/build
 JOBS    := $(shell nproc)

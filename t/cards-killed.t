@@ -426,4 +426,25 @@ for my $victim (sort keys %Victim) {
 $Nginx->quit;
 
 
+# --- at random ---------------------------------------------------------------
+
+# The same as "make faults ARGS=cards", and on the stack of that kind.
+{
+    my $port = Concert::free_port();
+    my @ports = ($port, Concert::free_port($port + 1));
+
+    local @ENV{qw( PORT GATEWAY_PORT )} = @ports;
+    local $ENV{FAULTS_VAR} = "$FindBin::RealBin/../build/test-faults-var";
+    local @ENV{qw( FAULTS_OUT SEATS )} = ('tmp/last-faults-cards', 5000);
+    local $ENV{ROUNDS} = $ENV{ROUNDS} // 50;
+    delete local @ENV{qw( CARDS BREAKER OPEN )};
+
+    open my $out, '-|', "'$FindBin::RealBin/../loadtest/faults' cards 2>&1"
+        or die "faults: $!";
+    while (my $line = <$out>) { chomp $line; note $line }
+    close $out;
+
+    is $?, 0, "$ENV{ROUNDS} kills at random: money and seats go together";
+}
+
 done_testing();

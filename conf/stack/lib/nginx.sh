@@ -32,11 +32,8 @@ nginx_configure() {
     if [[ -n $GATEWAY ]]; then
         cards_pool="thread_pool           concert_gateway threads=16;"
         cards="concert_gateway           http://127.0.0.1:$GATEWAY_PORT
-                              secret_key_file=$gateway/key timeout=2s;
-    concert_breaker           sliding_window_size=20 minimum_number_of_calls=10
-                              slow_call_duration_threshold=1s
-                              wait_duration_in_open_state=3s
-                              permitted_number_of_calls_in_half_open_state=5;"
+                              secret_key_file=$gateway/key $CARDS;
+    concert_breaker           $BREAKER;"
     fi
 
     files=$(ulimit -Hn)
