@@ -1987,6 +1987,7 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
     zone = cmcf->shm_zone->data;
     cmcf->slot = &zone->slots[ngx_worker % NGX_HTTP_CONCERT_SLOTS];
     cmcf->slot->streams = 0;
+    ngx_http_concert_zone_enter(cmcf->slot);
 
     json_object_seed(0);
     ngx_http_concert_call_init_worker();
@@ -2065,4 +2066,6 @@ ngx_http_concert_exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
         ngx_http_concert_group_exit(&ngx_http_concert_conf->groups[i]);
     }
+
+    ngx_http_concert_zone_leave(ngx_http_concert_conf->slot);
 }

@@ -70,6 +70,14 @@ my $Sample = qr/^($Name)(?:\{($Label(?:,$Label)*,?)\})? ($Value)$/;
     $nginx->stop;
 }
 
+sub workers {
+    my ($nginx) = @_;
+
+    open my $in, '<', "/proc/$nginx->{pid}/task/$nginx->{pid}/children"
+        or die "no children: $!";
+    return split ' ', <$in>;
+}
+
 sub requests {
     my ($nginx, $route, $class) = @_;
 
@@ -122,8 +130,24 @@ sub requests {
     $ann->balance;
     eventually { requests($nginx, 'balance', '2xx') == 21 }
                'what was counted survives a new configuration';
+    eventually { workers($nginx) == 2 } 'the old workers end';
+    is $nginx->metric('concert_workers_died_total'), 0,
+       'and are not taken for dead';
 
-    $nginx->stop;
+    kill TERM => (workers($nginx))[0];
+    eventually { (grep { /exited with code 0/ } $nginx->log) == 3 }
+               'a worker that is told to end does';
+    eventually { workers($nginx) == 2 } 'and another takes its place';
+    is $nginx->metric('concert_workers_died_total'), 0,
+       'which is no death, either';
+
+    for my $n (1, 2) {
+        kill KILL => (workers($nginx))[0];
+        eventually { $nginx->metric('concert_workers_died_total') == $n }
+                   "a worker that was killed is counted ($n)";
+    }
+
+    $nginx->quit;
 }
 
 {

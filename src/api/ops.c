@@ -38,6 +38,8 @@ static void ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
+static void ngx_http_concert_metrics_workers(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
     const ngx_http_concert_cards_state_t *cards);
 static void ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out);
@@ -117,6 +119,7 @@ ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
     ngx_http_concert_metrics_lanes(&out, zone);
     ngx_http_concert_metrics_queue(&out, zone);
     ngx_http_concert_metrics_catalog(&out, zone);
+    ngx_http_concert_metrics_workers(&out, zone);
 
     if (ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY].conf) {
         ngx_http_concert_metrics_cards(&out, &zone->cards);
@@ -369,6 +372,20 @@ ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
                                offsetof(ngx_http_concert_slot_t, known_pages)),
         ngx_http_concert_slots_sum(zone,
                                offsetof(ngx_http_concert_slot_t, asked_pages)));
+}
+
+
+static void
+ngx_http_concert_metrics_workers(ngx_http_concert_json_t *out,
+    ngx_http_concert_zone_t *zone)
+{
+    ngx_http_concert_metrics_print(out,
+        "# HELP concert_workers_died_total Workers that crashed or were "
+        "killed.\n"
+        "# TYPE concert_workers_died_total counter\n"
+        "concert_workers_died_total %uL\n",
+        ngx_http_concert_slots_sum(zone,
+                               offsetof(ngx_http_concert_slot_t, died)));
 }
 
 

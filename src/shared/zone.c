@@ -131,6 +131,30 @@ ngx_http_concert_zone_page(ngx_shm_zone_t *shm_zone,
 }
 
 
+/* after a reload the old worker, who still works, is no dead one */
+
+void
+ngx_http_concert_zone_enter(ngx_http_concert_slot_t *slot)
+{
+    ngx_pid_t  last;
+
+    last = (ngx_pid_t) slot->pid;
+
+    if (last && kill(last, 0) == -1 && ngx_errno == NGX_ESRCH) {
+        (void) ngx_atomic_fetch_add(&slot->died, 1);
+    }
+
+    slot->pid = (ngx_atomic_uint_t) ngx_pid;
+}
+
+
+void
+ngx_http_concert_zone_leave(ngx_http_concert_slot_t *slot)
+{
+    (void) ngx_atomic_cmp_set(&slot->pid, (ngx_atomic_uint_t) ngx_pid, 0);
+}
+
+
 void
 ngx_http_concert_zone_request(ngx_http_concert_slot_t *slot,
     ngx_uint_t route, ngx_uint_t status, ngx_msec_t ms)

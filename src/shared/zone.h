@@ -62,6 +62,8 @@ typedef struct {
     ngx_atomic_t                   forgotten;   /* waited, and did not ask */
     ngx_atomic_t                   known_pages; /* of the catalog, sent */
     ngx_atomic_t                   asked_pages; /* and asked for */
+    ngx_atomic_t                   pid;         /* of the worker; 0: none */
+    ngx_atomic_t                   died;        /* workers, before they ended */
 } ngx_http_concert_slot_t;
 
 
@@ -102,7 +104,7 @@ typedef struct {
 
 
 /* a reload must find what it expects, or use a zone of another name */
-#define NGX_HTTP_CONCERT_ZONE_LAYOUT  4
+#define NGX_HTTP_CONCERT_ZONE_LAYOUT  5
 
 typedef struct {
     ngx_uint_t                      layout;
@@ -130,6 +132,13 @@ ngx_int_t ngx_http_concert_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 void ngx_http_concert_zone_page(ngx_shm_zone_t *shm_zone,
     const ngx_http_concert_catalog_page_t *page, const char *etag,
     const void *body);
+
+/*
+ * A worker writes its pid into its slot and takes it out when it ends, so that
+ * the next one sees whether it did.
+ */
+void ngx_http_concert_zone_enter(ngx_http_concert_slot_t *slot);
+void ngx_http_concert_zone_leave(ngx_http_concert_slot_t *slot);
 
 void ngx_http_concert_zone_request(ngx_http_concert_slot_t *slot,
     ngx_uint_t route, ngx_uint_t status, ngx_msec_t ms);
