@@ -11,7 +11,7 @@ $(error nginx cannot be built under a path with spaces: $(CURDIR))
 endif
 
 export PORT VAR WORKERS HOLD CAPACITY TTL SEATS ZONE TLS SAN GATEWAY GATEWAY_PORT CARDS BREAKER \
-       TEST_PORT TEST_VERBOSE
+       MONITOR_PORT PROOF ALERT_WEBHOOK TEST_PORT TEST_VERBOSE
 
 BUILD   := $(CURDIR)/build
 JOBS    := $(shell nproc)
@@ -65,7 +65,8 @@ TSAN_FLAGS := $(WATCHED_FLAGS) -fsanitize=thread
 comma := ,
 
 .PHONY: help deps deps-test build build-static unit fuzz fuzz-targets run start stop status \
-        migrate demo reset psql test loadtest report faults soak bench clean distclean FORCE
+        monitor monitor-stop migrate demo reset psql test loadtest report faults soak bench clean \
+        distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -177,6 +178,13 @@ start: build ## the same in the background; returns when it is ready
 stop: ## stop what `start` started
 	@$(STACK) stop
 
+monitor: build ## Prometheus, Alertmanager and InfluxDB beside it, for Grafana
+	@$(INSTALL) monitor
+	@$(STACK) monitor
+
+monitor-stop: ## stop these
+	@$(STACK) monitor-stop
+
 status: ## what runs
 	@$(STACK) status
 
@@ -273,10 +281,12 @@ bench: build ## routes against what the servers themselves can, 10 M seats
 clean: ## remove what was built and the tests' stack (k6 is kept)
 	@VAR=build/test-var $(STACK) remove
 	@VAR=build/test-faults-var $(STACK) remove
+	@VAR=build/test-monitor-var $(STACK) remove
 	@find build -mindepth 1 -maxdepth 1 ! -name bin -exec rm -rf {} + 2>/dev/null || :
 
 distclean: ## remove everything, the stack in VAR too
 	@$(STACK) remove
 	@VAR=build/test-var $(STACK) remove
 	@VAR=build/test-faults-var $(STACK) remove
+	@VAR=build/test-monitor-var $(STACK) remove
 	@rm -rf build

@@ -16,6 +16,10 @@ comment_of() {
 migrate() {
     "$repo/conf/stack/migrate" \
         "host=$pg_socket port=5432 dbname=$1 user=concert" concert_service
+    PGOPTIONS='-c client_min_messages=warning' "$pg_bin/psql" -X -q \
+        -v ON_ERROR_STOP=1 -h "$pg_socket" -p 5432 -U concert -d "$1" \
+        -f "$repo/conf/monitoring/monitor.sql" </dev/null \
+        || die "conf/monitoring/monitor.sql failed"
 }
 
 

@@ -98,6 +98,7 @@ find_dir() {
     redis_socket=$redis/redis.sock
     gateway=$dir/gateway
     nginx=$dir/nginx
+    monitor=$dir/monitor
     tls_dir=$dir/tls
     conninfo="host=$pg_socket dbname=concert user=concert_service"
     owner="host=$pg_socket dbname=concert user=concert"

@@ -95,6 +95,14 @@ pg_start() {
             when duplicate_object then null;
         end
         $$;
+        do $$
+        begin
+            create role concert_monitor login;
+        exception
+            when duplicate_object then null;
+        end
+        $$;
+        grant pg_read_all_stats to concert_monitor;
 END
 }
 
