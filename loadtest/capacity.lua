@@ -17,14 +17,19 @@ end
 
 local its_request, its_response, its_setup = request, response, setup
 local wrong_answers = 0
-local began, asked
+local asked
 
 times = {}      -- "route bucket": how many; wrk copies no deeper tables
+wrongs = {}     -- "route:status": how many
 requests, ways, wrong, unsure = 0, 0, 0, 0
+began, ended = bench.now(), 0
 
 -- a wrong answer is counted, and its way ends
 function bench.wrong(status)
+    local what = bench.names[bench.step] .. ':' .. status
+
     wrong_answers = wrong_answers + 1
+    wrongs[what] = (wrongs[what] or 0) + 1
 
     if status == 504 then
         unsure = unsure + 1
@@ -50,7 +55,7 @@ function delay()
 
     local now = bench.now()
 
-    began = began or now
+    began = due and began or now
     due = math.max(due and due + each_ms or now + math.random() * each_ms,
                    now - LATE_MS)
     return math.max(0, due - now)
@@ -69,6 +74,7 @@ function response(status, headers, body)
     local good_before, wrong_before = good, wrong_answers
 
     its_response(status, headers, body)
+    ended = now
 
     if now - began < WARM_MS then
         return
@@ -117,13 +123,29 @@ local function say(name, value)
 end
 
 function done(summary)
-    local all, routes, errors = {}, {}, summary.errors
+    local all, routes, not_well, errors = {}, {}, {}, summary.errors
     local lost = errors.connect + errors.read + errors.write + errors.timeout
     local sums = { requests = 0, ways = 0, wrong = 0, unsure = 0, good = 0 }
+    local rates = { requests = 0, ways = 0 }
+    local last = 0
+
+    for _, thread in ipairs(threads) do
+        last = math.max(last, thread:get('ended'))
+    end
 
     for _, thread in ipairs(threads) do
         for name in pairs(sums) do
-            sums[name] = sums[name] + (thread:get(name) or 0)
+            sums[name] = sums[name] + thread:get(name)
+        end
+
+        -- they begin one after the other, and end together
+        for name in pairs(rates) do
+            rates[name] = rates[name] + thread:get(name)
+                          / ((last - thread:get('began') - WARM_MS) / 1000)
+        end
+
+        for what, n in pairs(thread:get('wrongs')) do
+            add(not_well, what, n)
         end
 
         for key, n in pairs(thread:get('times')) do
@@ -140,11 +162,18 @@ function done(summary)
         say(name, value)
     end
 
+    for name, value in pairs(rates) do
+        say(name .. '_a_second', value)
+    end
+
     say('lost', lost)
-    say('seconds', summary.duration / 1000000 - WARM_MS / 1000)
 
     for _, share in ipairs({ 50, 95, 99 }) do
         say('p' .. share, percentile(all, share / 100))
+    end
+
+    for what, n in pairs(not_well) do
+        say('wrong:' .. what, n)
     end
 
     for name, of in pairs(routes) do
