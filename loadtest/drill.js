@@ -6,8 +6,9 @@
 //
 // Errors are no failures of the script. Its thresholds are what must hold: the
 // routes in KEEPS keep their goal while the fault lasts, and all of them keep it
-// from AFTER on. BEGINS and AFTER are planned times, in ms since the epoch; the
-// exact ones are the runner's, who reads each call from the CSV.
+// again SETTLE seconds after it. When the traffic begins it says when the fault
+// is to begin, BEFORE seconds later ("fault at MS"), to last for OUTAGE; the exact
+// times are the runner's, who reads each call from the CSV.
 
 import http from 'k6/http';
 import exec from 'k6/execution';
@@ -16,9 +17,11 @@ import { isUnknown, randomItem, smoke } from './lib.js';
 
 const URLS = (__ENV.BASE_URLS || __ENV.BASE_URL).split(',');
 const RATE = Number(__ENV.RATE || 10);
-const SECONDS = Number(__ENV.SECONDS_IN_ALL || 30);
-const BEGINS = Number(__ENV.BEGINS || 0);
-const AFTER = Number(__ENV.AFTER || 0);
+const BEFORE = Number(__ENV.BEFORE || 12);
+const OUTAGE = Number(__ENV.OUTAGE || 20);
+const AFTERWARDS = Number(__ENV.AFTERWARDS || 15);
+const SETTLE = Number(__ENV.SETTLE || 8);
+const SECONDS = BEFORE + OUTAGE + AFTERWARDS;
 const KEEPS = (__ENV.KEEPS || '').split(' ').filter((name) => name);
 const SEATS = Number(__ENV.SEATS || 50000);
 const SCHEDULES = 9;            // of the demo, three of a concert
@@ -84,10 +87,14 @@ export const options = {
 http.setResponseCallback(null);
 
 
-function phase() {
-    const now = Date.now();
+// what setup() has planned and made, for all
+let plan = { begins: Infinity };
 
-    return now < BEGINS ? 'before' : now < AFTER ? 'during' : 'after';
+function phase() {
+    const seconds = (Date.now() - plan.begins) / 1000;
+
+    return seconds >= OUTAGE + SETTLE ? 'after'
+           : seconds >= 0 ? 'during' : 'before';
 }
 
 const restsUntil = URLS.map(() => 0);
@@ -181,11 +188,11 @@ const STOCK = Math.min(Math.ceil(RATE * SECONDS / PAY_EVERY) + RATE, EACH);
 
 // Reservations to pay, and tokens of those who look around.
 export function setup() {
-    const mine = [];
+    const stock = [];
 
     for (let i = 0; i < STOCK; i++) {
         enter(PAYERS + i, true);
-        mine.push(reserve(PAYERS + i, i, true));
+        stock.push(reserve(PAYERS + i, i, true));
         ask('DELETE', `/api/token/${PAYERS + i}`, 'leave', PAYERS + i, null,
             true);
     }
@@ -194,10 +201,14 @@ export function setup() {
         enter(CATALOG + i, true);
     }
 
-    return mine;
+    const begins = Date.now() + BEFORE * 1000;
+    console.log(`fault at ${begins}`);
+
+    return { begins: begins, stock: stock };
 }
 
-export function queue() {
+export function queue(planned) {
+    plan = planned;
     const userId = QUEUE + exec.scenario.iterationInTest % EACH;
 
     enter(userId);
@@ -206,16 +217,20 @@ export function queue() {
     ask('DELETE', `/api/token/${userId}`, 'leave', userId);
 }
 
-export function catalog() {
+export function catalog(planned) {
+    plan = planned;
     const userId = CATALOG + exec.scenario.iterationInTest % LOOKERS;
 
-    ask('GET', '/api/concerts', 'get-concerts', userId);
+    if (!ask('GET', '/api/concerts', 'get-concerts', userId)) {
+        enter(userId, true);    // the token may have been lost with Redis
+    }
     ask('GET', '/api/concerts/schedules/1', 'get-schedule', userId);
     ask('GET', `/api/concerts/seats/${randomItem([1, 2, 3])}`, 'get-seat',
         userId);
 }
 
-export function buy() {
+export function buy(planned) {
+    plan = planned;
     const n = exec.scenario.iterationInTest;
     const userId = BUYERS + n % EACH;
 
@@ -229,8 +244,9 @@ export function buy() {
     ask('DELETE', `/api/token/${userId}`, 'leave', userId, null, true);
 }
 
-export function pay(mine) {
-    const reservation = mine[exec.scenario.iterationInTest];
+export function pay(planned) {
+    plan = planned;
+    const reservation = plan.stock[exec.scenario.iterationInTest];
 
     if (reservation) {
         ask('POST', '/api/reservations/payments', 'payment',
@@ -240,7 +256,8 @@ export function pay(mine) {
     }
 }
 
-export function money() {
+export function money(planned) {
+    plan = planned;
     const userId = MONEY + exec.scenario.iterationInTest % EACH;
 
     ask('GET', `/api/balance/${userId}`, 'balance', userId);

@@ -3,7 +3,7 @@
 // mends it).
 //
 // CARDS payments and OTHERS rounds of the other routes a second, whether those
-// before were answered or not, for SECONDS_IN_ALL. A call's duration and status
+// before were answered or not, for BEFORE, OUTAGE and AFTERWARDS seconds. A call's duration and status
 // are in call_duration, for the runner, who reads each from the CSV: errors are
 // no failures of the script. Needs GATEWAY_URL, the stand-in's, whose window
 // gives a buyer the paymentKey.
@@ -17,7 +17,9 @@ const BASE_URL = __ENV.BASE_URL;
 const GATEWAY_URL = __ENV.GATEWAY_URL;
 const CARDS = Number(__ENV.CARDS || 15);
 const OTHERS = Number(__ENV.OTHERS || 20);
-const SECONDS = Number(__ENV.SECONDS_IN_ALL || 60);
+const BEFORE = Number(__ENV.BEFORE || 12);
+const SECONDS = BEFORE + Number(__ENV.OUTAGE || 30)
+                + Number(__ENV.AFTERWARDS || 15);
 const SEATS = Number(__ENV.SEATS || 50000);
 const SCHEDULES = 9;            // of the demo, three of a concert
 
@@ -89,6 +91,8 @@ export function setup() {
     for (let i = 0; i < LOOKERS; i++) {
         enter(1 + i);
     }
+
+    console.log(`fault at ${Date.now() + BEFORE * 1000}`);
 }
 
 export function cards() {

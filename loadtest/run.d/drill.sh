@@ -10,7 +10,9 @@
 #   drill_prepare         (if it wants) before the traffic
 #   drill_clean_up        (if it wants) whatever happens
 #   drill_verdicts        (if it wants) what else has to hold
-#   drill_script=FILE     (if it wants) other traffic than drill.js
+#   drill_script=FILE     (if it wants) other traffic than drill.js; it has to say
+#                         "fault at MS" when its traffic begins, BEFORE seconds
+#                         from then, and to go on for OUTAGE + AFTERWARDS
 #   drill_prove           (if it wants) the proof of that
 #   OUTAGE=SECONDS        (if it wants) another time than the others
 #
@@ -23,7 +25,6 @@
 
 : "${BEFORE:=12}" "${OUTAGE:=20}" "${AFTERWARDS:=15}"   # seconds
 usual_outage=$OUTAGE
-: "${LEAD:=8}"          # until k6 is there, and its setup() is over
 ALERT_LIMIT_MS=15000
 RECOVERY_LIMIT_MS=5000
 SETTLE=8                # seconds until k6's thresholds count again
@@ -108,9 +109,8 @@ load_drill() {
 }
 
 drill_k6() {
-    BASE_URLS=$urls KEEPS=$keeps BEGINS=$begins AFTER=$(( over + SETTLE * 1000 )) \
-        SECONDS_IN_ALL=$(( BEFORE + OUTAGE + AFTERWARDS )) \
-        K6_CSV_TIME_FORMAT=unix_milli \
+    BASE_URLS=$urls KEEPS=$keeps BEFORE=$BEFORE OUTAGE=$OUTAGE \
+        AFTERWARDS=$AFTERWARDS SETTLE=$SETTLE K6_CSV_TIME_FORMAT=unix_milli \
         run_k6 --system-tags name,status --out "csv=$out/calls.csv" \
             "$drill_script"
 }
@@ -130,6 +130,16 @@ prove_calls() {
         END     { exit bad || NR == 0 }' "$out/proof.txt"
 }
 
+# However slow the machine is, and whatever the traffic has seen of it.
+becomes_ready() {
+    local tries=300
+
+    until curl -fs --noproxy '*' -m 2 -o /dev/null "$BASE_URL/readyz"; do
+        (( tries-- > 0 )) || return 1
+        sleep 0.2
+    done
+}
+
 # What every drill has to show.
 usual_verdicts() {
     local name=$1
@@ -139,7 +149,7 @@ usual_verdicts() {
     verdict "$name: other routes kept their goal" fact_is kept '== 1'
 
     if [[ -n ${SMOKE:-} ]]; then
-        verdict "$name: by itself well again" fact_is recovered_ms '>= 0'
+        verdict "$name: by itself well again" becomes_ready
     else
         verdict "$name: by itself well again within 5 s of the fault's end" \
             fact_is recovered_ms "<= $RECOVERY_LIMIT_MS"
@@ -155,6 +165,20 @@ usual_verdicts() {
 drill_log_is_clean() {
     ! tail -c "+$(( log_size + 1 ))" "$error_log" \
         | grep -E '\[(alert|emerg)\]'
+}
+
+# Leaves in $begins when the fault is to begin: the script knows when its traffic
+# does.
+await_plan() {
+    begins=
+
+    until [[ -n $begins ]]; do
+        kill -0 "$k6_pid" 2>/dev/null \
+            || die "k6 has ended before the fault ($out/k6.txt)"
+        sleep 0.1
+        begins=$(sed -n 's/.*fault at \([0-9]*\).*/\1/p' "$out/k6.txt" \
+                 2>/dev/null | head -n 1)
+    done
 }
 
 begin_fault() {
@@ -201,11 +225,11 @@ run_drill() {
     fi
 
     watch_begin
-    begins=$(( $(now_ms) + (LEAD + BEFORE) * 1000 ))
-    over=$(( begins + OUTAGE * 1000 ))
-    event 'traffic begins'
     drill_k6 &
     k6_pid=$!
+    await_plan
+    event 'traffic begins'
+    over=$(( begins + OUTAGE * 1000 ))
     fault_at_work=1
     begin_fault
     end_fault
