@@ -49,6 +49,7 @@ lost_answers();
 keyset_pages();
 walks_over_seats();
 plan_of_seats();
+sales();
 forbidden_states();
 planted_damage();
 waiting_for_locks();
@@ -854,6 +855,66 @@ sub plan_of_seats {
     }
 
     $Psql->does('deallocate page', 'reset plan_cache_mode');
+}
+
+
+# What operators see: the row judges, those that begin first come first, and
+# each call reads but a few halls.
+sub sales {
+    my $user = new_user(100_000);
+    my @soon = map { (new_sale(30, 100, "now() + interval '$_ minutes'"))[1] }
+                   3, 1, 2;
+    my ($third, $first, $second) = @soon;
+    my (undef, $begun) = new_sale(3, 100, "now() - interval '1 minute'");
+    my $concert = one("select concert_id from concert.schedules
+                       where schedule_id = $first");
+
+    my ($paid, $claimed, $held, $gone, $left) =
+        map { (reserve({ hold => $_->[0] },
+                       [$user, $concert, $first, $_->[1]]))[0]{reservation_id} }
+            [HOLD, [1 .. 4]], [HOLD, [5, 6]], [HOLD, [7, 8, 9]],
+            [-1000, [10, 11]], [HOLD, [12]];
+
+    pay([$user, $paid, 400]);
+    is(claim($user, $claimed), 'ok', 'a card begins to pay');
+    cancel([$user, $left]);
+
+    my ($row) = rows("select seats, sold, held from concert.sales(0, 1, 1)");
+    is_deeply($row, { seats => 30, sold => 6, held => 3 },
+              'seats that are paid or claimed for payment are sold, those whose '
+              . 'hold runs are held, all others are free');
+
+    my $ids = sub { return [map { $_->{schedule_id} } rows(
+        "select schedule_id from concert.sales($_[0])")] };
+
+    is_deeply($ids->('0, 3, 1000000'), [$first, $second, $third],
+              'schedules that begin first come first');
+    ok(!(grep { $_ == $begun } @{ $ids->('0, 1000, 1000000000') }),
+       'one that has begun is not counted');
+    is_deeply($ids->("$first, 1, 1000000"), [$second], 'the next ones follow');
+    is_deeply($ids->('0, 3, 31'), [$first, $second],
+              'there are no more than have so many seats');
+    is_deeply($ids->('0, 3, 1'), [$first], 'but one in any case');
+    is_deeply($ids->('0, 0, 100'), [], 'or none, when none is asked for');
+
+    my $rounds = 0;
+    my @walk = (0);
+    while (my @some = @{ $ids->("$walk[-1], 64, 50000") }) {
+        push @walk, @some;
+        last if ++$rounds > 100;
+    }
+    shift @walk;
+    is_deeply(\@walk, $ids->('0, 100000, 1000000000'),
+              'a walk leaves nothing out and meets nothing twice');
+
+    $Psql->does('begin', 'select pg_stat_force_next_flush()', 'end', 'begin',
+                'select * from concert.sales(0, 2, 1000)');
+    is_deeply([rows("select seq_tup_read, idx_tup_fetch
+                     from pg_stat_xact_user_tables
+                     where relid = 'concert.seats'::regclass")],
+              [{ seq_tup_read => 0, idx_tup_fetch => 60 }],
+              'it reads the seats of those schedules alone');
+    $Psql->does('end');
 }
 
 

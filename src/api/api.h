@@ -140,6 +140,10 @@ ngx_int_t ngx_http_concert_card_start(ngx_http_concert_call_t *call,
 ngx_int_t ngx_http_concert_card_word(ngx_http_concert_call_t *call,
     json_t *body, const char *name, size_t min, size_t max, ngx_str_t *word);
 
+/* appends what nginx's own formats say, at most 2048 bytes at once */
+void ngx_http_concert_print(ngx_http_concert_json_t *json, const char *fmt,
+    ...);
+
 /* begins the step that answers with the balance of call->user_id */
 ngx_int_t ngx_http_concert_balance_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));

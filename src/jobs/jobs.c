@@ -11,6 +11,7 @@ static ngx_http_concert_job_t  *ngx_http_concert_jobs[] = {
     &ngx_http_concert_expire_job,
     &ngx_http_concert_purge_keys_job,
     &ngx_http_concert_purge_orders_job,
+    &ngx_http_concert_sales_job,
     &ngx_http_concert_seen_job,
     &ngx_http_concert_settle_job,
     &ngx_http_concert_unsettled_job,

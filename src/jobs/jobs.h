@@ -37,6 +37,7 @@ extern ngx_http_concert_job_t  ngx_http_concert_admit_job;
 extern ngx_http_concert_job_t  ngx_http_concert_expire_job;
 extern ngx_http_concert_job_t  ngx_http_concert_purge_keys_job;
 extern ngx_http_concert_job_t  ngx_http_concert_purge_orders_job;
+extern ngx_http_concert_job_t  ngx_http_concert_sales_job;
 extern ngx_http_concert_job_t  ngx_http_concert_seen_job;
 extern ngx_http_concert_job_t  ngx_http_concert_settle_job;
 extern ngx_http_concert_job_t  ngx_http_concert_unsettled_job;

@@ -213,6 +213,81 @@ ngx_http_concert_zone_lanes(ngx_http_concert_zone_t *zone, ngx_uint_t group,
 }
 
 
+uint64_t
+ngx_http_concert_zone_sum(ngx_http_concert_zone_t *zone, size_t offset)
+{
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_SLOTS; i++) {
+        n += *(ngx_atomic_t *) ((u_char *) &zone->slots[i] + offset);
+    }
+
+    return n;
+}
+
+
+uint64_t
+ngx_http_concert_zone_count(const ngx_http_concert_latency_t *latency)
+{
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_LATENCY_BUCKETS; i++) {
+        n += latency->bucket[i];
+    }
+
+    return n;
+}
+
+
+/* who is killed in the midst of it leaves none, rather than half a title */
+
+void
+ngx_http_concert_zone_sales_keep(ngx_shm_zone_t *shm_zone,
+    const ngx_http_concert_sale_t *sales, ngx_uint_t n, int64_t counted)
+{
+    ngx_slab_pool_t           *shpool;
+    ngx_http_concert_sales_t  *kept;
+
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+    kept = &((ngx_http_concert_zone_t *) shm_zone->data)->sales;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    kept->n = 0;
+    ngx_memory_barrier();
+
+    ngx_memcpy(kept->sales, sales, n * sizeof(ngx_http_concert_sale_t));
+    kept->counted = counted;
+
+    ngx_memory_barrier();
+    kept->n = n;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+void
+ngx_http_concert_zone_sales(ngx_shm_zone_t *shm_zone,
+    ngx_http_concert_sales_t *sales)
+{
+    ngx_slab_pool_t  *shpool;
+
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    *sales = ((ngx_http_concert_zone_t *) shm_zone->data)->sales;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
 /* both are structures of nothing but ngx_atomic_t */
 
 static void

@@ -25,6 +25,8 @@
 #define NGX_HTTP_CONCERT_LATENCY_BUCKETS  13
 #define NGX_HTTP_CONCERT_BATCH_BUCKETS    8     /* 1, 2, 4 .. 64, more */
 #define NGX_HTTP_CONCERT_ZONE_GROUPS      4
+#define NGX_HTTP_CONCERT_SALES            64    /* schedules that are counted */
+#define NGX_HTTP_CONCERT_SALES_TITLE      240   /* bytes */
 
 
 typedef struct {
@@ -103,6 +105,33 @@ typedef struct {
 } ngx_http_concert_cards_state_t;
 
 
+/* the seats of a schedule, when they were counted */
+
+typedef struct {
+    int64_t  schedule_id;
+    int64_t  concert_id;
+    int64_t  starts;            /* ms since the epoch */
+    int64_t  seats;
+    int64_t  sold;
+    int64_t  held;
+    size_t   len;
+    u_char   title[NGX_HTTP_CONCERT_SALES_TITLE];
+} ngx_http_concert_sale_t;
+
+
+/*
+ * The next schedules, counted while somebody asks for them; all but "asked"
+ * under the slab mutex.
+ */
+
+typedef struct {
+    ngx_atomic_t             asked;    /* s since the epoch; 0: never */
+    int64_t                  counted;  /* ms since the epoch; 0: never */
+    ngx_uint_t               n;
+    ngx_http_concert_sale_t  sales[NGX_HTTP_CONCERT_SALES];
+} ngx_http_concert_sales_t;
+
+
 /* a reload must find what it expects, or use a zone of another name */
 #define NGX_HTTP_CONCERT_ZONE_LAYOUT  5
 
@@ -111,6 +140,7 @@ typedef struct {
     ngx_http_concert_slot_t         slots[NGX_HTTP_CONCERT_SLOTS];
     ngx_http_concert_queue_state_t  queue;
     ngx_http_concert_cards_state_t  cards;
+    ngx_http_concert_sales_t        sales;
     ngx_http_concert_breaker_t      breaker;    /* under the slab mutex */
     ngx_http_concert_tickets_t      tickets;
     ngx_http_concert_catalog_t      catalog;
@@ -148,6 +178,20 @@ void ngx_http_concert_zone_latency(ngx_http_concert_zone_t *zone,
     ngx_uint_t route, ngx_uint_t class, ngx_http_concert_latency_t *sum);
 void ngx_http_concert_zone_lanes(ngx_http_concert_zone_t *zone,
     ngx_uint_t group, ngx_http_concert_lane_stats_t *sum);
+
+/* the same of one counter, by its offset in ngx_http_concert_slot_t */
+uint64_t ngx_http_concert_zone_sum(ngx_http_concert_zone_t *zone,
+    size_t offset);
+
+/* how many requests are in all buckets */
+uint64_t ngx_http_concert_zone_count(
+    const ngx_http_concert_latency_t *latency);
+
+/* keeps the schedules that were counted at that time, and copies them */
+void ngx_http_concert_zone_sales_keep(ngx_shm_zone_t *shm_zone,
+    const ngx_http_concert_sale_t *sales, ngx_uint_t n, int64_t counted);
+void ngx_http_concert_zone_sales(ngx_shm_zone_t *shm_zone,
+    ngx_http_concert_sales_t *sales);
 
 
 #endif /* NGX_HTTP_CONCERT_ZONE_H_INCLUDED */

@@ -1,14 +1,10 @@
 
 /*
- * For operators: GET /metrics in the text format of Prometheus, GET /status in
- * JSON.  Read from shared memory alone, so they answer when everything else is
- * away.
+ * For operators: GET /metrics in the text format of Prometheus.  Read from
+ * shared memory alone, so it answers when everything else is away.
  */
 
 #include "api/api.h"
-
-
-#define NGX_HTTP_CONCERT_VERSION  "0.1.0"
 
 
 typedef struct {
@@ -45,19 +41,6 @@ static void ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
 static void ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out);
 static void ngx_http_concert_metrics_rate(ngx_http_concert_json_t *out,
     const char *name, float rate);
-static void ngx_http_concert_metrics_print(ngx_http_concert_json_t *out,
-    const char *fmt, ...);
-static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
-static void ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
-    ngx_http_concert_queue_state_t *state);
-static void ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone);
-static void ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone);
-static uint64_t ngx_http_concert_latency_count(
-    const ngx_http_concert_latency_t *latency);
-static uint64_t ngx_http_concert_slots_sum(ngx_http_concert_zone_t *zone,
-    size_t offset);
 
 
 static const ngx_http_concert_lane_stat_t  ngx_http_concert_lane_stats[] = {
@@ -97,14 +80,6 @@ ngx_http_concert_route_t  ngx_http_concert_metrics_route = {
 };
 
 
-ngx_http_concert_route_t  ngx_http_concert_status_route = {
-    ngx_string("status"),
-    {
-        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_status_start, NULL }
-    }
-};
-
-
 static ngx_int_t
 ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
 {
@@ -140,7 +115,7 @@ ngx_http_concert_metrics_requests(ngx_http_concert_json_t *out,
     ngx_uint_t                  i, class;
     ngx_http_concert_latency_t  latency;
 
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_request_duration_seconds Time from the first byte of "
         "a request to its answer.\n"
         "# TYPE concert_request_duration_seconds histogram\n");
@@ -165,7 +140,7 @@ ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
     uint64_t    n;
     ngx_uint_t  i, bound;
 
-    if (ngx_http_concert_latency_count(latency) == 0) {
+    if (ngx_http_concert_zone_count(latency) == 0) {
         return;
     }
 
@@ -175,7 +150,7 @@ ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
         n += latency->bucket[i];
         bound = ngx_http_concert_latency_bounds[i];
 
-        ngx_http_concert_metrics_print(out,
+        ngx_http_concert_print(out,
             "concert_request_duration_seconds_bucket{route=\"%V\","
             "status=\"%uixx\",le=\"%ui.%03ui\"} %uL\n",
             route, class, bound / 1000, bound % 1000, n);
@@ -183,7 +158,7 @@ ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
 
     n += latency->bucket[i];
 
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "concert_request_duration_seconds_bucket{route=\"%V\","
         "status=\"%uixx\",le=\"+Inf\"} %uL\n"
         "concert_request_duration_seconds_sum{route=\"%V\","
@@ -207,7 +182,7 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
     const ngx_http_concert_lane_stat_t  *stat;
     ngx_http_concert_lane_stats_t        stats[NGX_HTTP_CONCERT_GROUPS];
 
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_lanes Lanes of a worker.\n"
         "# TYPE concert_lanes gauge\n");
 
@@ -219,14 +194,14 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
             continue;
         }
 
-        ngx_http_concert_metrics_print(out, "concert_lanes{group=\"%V\"} %ui\n",
-                                       &group->name, group->nlanes);
+        ngx_http_concert_print(out, "concert_lanes{group=\"%V\"} %ui\n",
+                               &group->name, group->nlanes);
     }
 
     for (stat = ngx_http_concert_lane_stats; stat->name; stat++) {
-        ngx_http_concert_metrics_print(out, "# HELP %s %s\n# TYPE %s %s\n",
-                                       stat->name, stat->help, stat->name,
-                                       stat->type);
+        ngx_http_concert_print(out, "# HELP %s %s\n# TYPE %s %s\n",
+                               stat->name, stat->help, stat->name,
+                               stat->type);
 
         for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
             group = &ngx_http_concert_conf->groups[i];
@@ -238,7 +213,7 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
         }
     }
 
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_lane_batch_size Calls that went to a store "
         "together.\n"
         "# TYPE concert_lane_batch_size histogram\n");
@@ -263,14 +238,14 @@ ngx_http_concert_metrics_stat(ngx_http_concert_json_t *out,
     n = *(ngx_atomic_t *) ((u_char *) stats + stat->offset);
 
     if (stat->ms) {
-        ngx_http_concert_metrics_print(out,
-                                       "%s{group=\"%V\"} %uA.%03uA\n",
-                                       stat->name, group, n / 1000, n % 1000);
+        ngx_http_concert_print(out,
+                               "%s{group=\"%V\"} %uA.%03uA\n",
+                               stat->name, group, n / 1000, n % 1000);
         return;
     }
 
-    ngx_http_concert_metrics_print(out, "%s{group=\"%V\"} %uA\n", stat->name,
-                                   group, n);
+    ngx_http_concert_print(out, "%s{group=\"%V\"} %uA\n", stat->name,
+                           group, n);
 }
 
 
@@ -286,12 +261,12 @@ ngx_http_concert_metrics_batches(ngx_http_concert_json_t *out,
     for (i = 0; i < NGX_HTTP_CONCERT_BATCH_BUCKETS - 1; i++) {
         n += stats->batch_size[i];
 
-        ngx_http_concert_metrics_print(out,
+        ngx_http_concert_print(out,
             "concert_lane_batch_size_bucket{group=\"%V\",le=\"%ui\"} %uL\n",
             group, (ngx_uint_t) 1 << i, n);
     }
 
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "concert_lane_batch_size_bucket{group=\"%V\",le=\"+Inf\"} %uA\n"
         "concert_lane_batch_size_sum{group=\"%V\"} %uA\n"
         "concert_lane_batch_size_count{group=\"%V\"} %uA\n",
@@ -303,7 +278,7 @@ static void
 ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone)
 {
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_queue_waiting Tickets that wait.\n"
         "# TYPE concert_queue_waiting gauge\n"
         "concert_queue_waiting %uA\n"
@@ -341,16 +316,16 @@ ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
         "# TYPE concert_holds_expired_total counter\n"
         "concert_holds_expired_total %uL\n",
         zone->queue.waiting, zone->queue.active, zone->queue.called,
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, streams)),
         zone->queue.capacity, zone->queue.paused, zone->queue.serving,
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, admitted)),
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, missed)),
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, forgotten)),
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, expired)));
 }
 
@@ -359,7 +334,7 @@ static void
 ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone)
 {
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_catalog_hits_total Pages of the catalog that were "
         "sent from memory.\n"
         "# TYPE concert_catalog_hits_total counter\n"
@@ -368,9 +343,9 @@ ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
         "request asked PostgreSQL for.\n"
         "# TYPE concert_catalog_misses_total counter\n"
         "concert_catalog_misses_total %uL\n",
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, known_pages)),
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, asked_pages)));
 }
 
@@ -393,7 +368,7 @@ static void
 ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
     const ngx_http_concert_cards_state_t *cards)
 {
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_payments_pending Payments by card that the gateway "
         "has not settled.\n"
         "# TYPE concert_payments_pending gauge\n"
@@ -426,13 +401,13 @@ ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out)
 
     ngx_http_concert_guard_snapshot(&s);
 
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_circuitbreaker_state Whether the breaker of the "
         "payment gateway is in this state.\n"
         "# TYPE concert_circuitbreaker_state gauge\n");
 
     for (i = 0; i < NGX_HTTP_CONCERT_BREAKER_STATES; i++) {
-        ngx_http_concert_metrics_print(out,
+        ngx_http_concert_print(out,
             "concert_circuitbreaker_state{state=\"%s\"} %d\n",
             ngx_http_concert_breaker_states[i], s.state == i);
     }
@@ -440,7 +415,7 @@ ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out)
     ngx_http_concert_metrics_rate(out, "failure_rate", s.failure_rate);
     ngx_http_concert_metrics_rate(out, "slow_call_rate", s.slow_call_rate);
 
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_circuitbreaker_buffered_calls Calls in the window.\n"
         "# TYPE concert_circuitbreaker_buffered_calls gauge\n"
         "concert_circuitbreaker_buffered_calls{kind=\"successful\"} %uL\n"
@@ -468,16 +443,15 @@ static void
 ngx_http_concert_metrics_rate(ngx_http_concert_json_t *out, const char *name,
     float rate)
 {
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_circuitbreaker_%s In percent; -1 is not known.\n"
         "# TYPE concert_circuitbreaker_%s gauge\n"
         "concert_circuitbreaker_%s %.2f\n", name, name, name, (double) rate);
 }
 
 
-static void
-ngx_http_concert_metrics_print(ngx_http_concert_json_t *out, const char *fmt,
-    ...)
+void
+ngx_http_concert_print(ngx_http_concert_json_t *json, const char *fmt, ...)
 {
     u_char    text[2048], *last;
     va_list   args;
@@ -486,166 +460,5 @@ ngx_http_concert_metrics_print(ngx_http_concert_json_t *out, const char *fmt,
     last = ngx_vslprintf(text, text + sizeof(text), fmt, args);
     va_end(args);
 
-    ngx_http_concert_json_raw(out, text, last - text);
-}
-
-
-static ngx_int_t
-ngx_http_concert_status_start(ngx_http_concert_call_t *call)
-{
-    ngx_http_concert_json_t        json;
-    ngx_http_concert_zone_t       *zone;
-    ngx_http_concert_main_conf_t  *conf;
-
-    conf = ngx_http_concert_conf;
-    zone = conf->shm_zone->data;
-
-    ngx_http_concert_call_json(call, &json, 8192);
-
-    ngx_http_concert_json_text(&json,
-                "{\"version\":\"" NGX_HTTP_CONCERT_VERSION "\",\"nginx\":\""
-                NGINX_VERSION "\",\"worker\":");
-    ngx_http_concert_json_integer(&json, ngx_worker);
-
-    ngx_http_concert_status_queue(&json, &zone->queue);
-
-    ngx_http_concert_json_text(&json, ",\"holdsExpired\":");
-    ngx_http_concert_json_integer(&json,
-                ngx_http_concert_slots_sum(zone,
-                               offsetof(ngx_http_concert_slot_t, expired)));
-
-    ngx_http_concert_status_lanes(&json, zone);
-    ngx_http_concert_status_routes(&json, zone);
-    ngx_http_concert_json_text(&json, "}");
-
-    ngx_http_concert_call_body(call, &json);
-
-    return NGX_DECLINED;
-}
-
-
-/* capacity and rate are those that count: an operator's or nginx.conf's */
-
-static void
-ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
-    ngx_http_concert_queue_state_t *state)
-{
-    ngx_http_concert_queue_conf_t  *queue;
-
-    queue = &ngx_http_concert_conf->queue;
-
-    ngx_http_concert_metrics_print(json,
-        ",\"queue\":{\"name\":\"%V\",\"capacity\":%uA,\"ttl\":%M,"
-        "\"paused\":%s,\"waiting\":%uA,\"called\":%uA,\"active\":%uA,"
-        "\"serving\":%uA,\"rate\":",
-        &queue->name, state->capacity, queue->ttl / 1000,
-        state->paused ? "true" : "false", state->waiting, state->called,
-        state->active, state->serving);
-
-    ngx_http_concert_queue_rate_json(json, state->rate);
-    ngx_http_concert_json_text(json, ",\"seenAt\":");
-
-    if (state->seen) {
-        ngx_http_concert_json_time(json, (int64_t) state->seen * 1000);
-    } else {
-        ngx_http_concert_json_text(json, "null");
-    }
-
-    ngx_http_concert_json_text(json, "}");
-}
-
-
-static void
-ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone)
-{
-    ngx_uint_t                      i;
-    ngx_http_concert_group_t       *group;
-    ngx_http_concert_lane_stats_t   stats;
-
-    ngx_http_concert_json_text(json, ",\"lanes\":[");
-
-    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-        group = &ngx_http_concert_conf->groups[i];
-        ngx_http_concert_zone_lanes(zone, i, &stats);
-
-        if (group->nlanes == 0) {
-            continue;
-        }
-
-        if (i) {
-            ngx_http_concert_json_text(json, ",");
-        }
-
-        ngx_http_concert_metrics_print(json,
-            "{\"group\":\"%V\",\"lanes\":%ui,\"batch\":%ui,\"busy\":%uA,"
-            "\"waiting\":%uA,\"down\":%s,\"batches\":%uA,\"calls\":%uA,"
-            "\"failed\":%uA,\"refused\":%uA}",
-            &group->name, group->nlanes, group->batch, stats.busy,
-            stats.waiting, stats.down ? "true" : "false", stats.batches,
-            stats.calls, stats.failed, stats.refused);
-    }
-
-    ngx_http_concert_json_text(json, "]");
-}
-
-
-static void
-ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone)
-{
-    uint64_t                    n;
-    ngx_uint_t                  i, class;
-    ngx_http_concert_latency_t  latency;
-
-    ngx_http_concert_json_text(json, ",\"routes\":{");
-
-    for (i = 0; ngx_http_concert_routes[i]; i++) {
-        ngx_http_concert_metrics_print(json, "%s\"%V\":{", i ? "," : "",
-                                       &ngx_http_concert_routes[i]->name);
-
-        for (class = 0; class < NGX_HTTP_CONCERT_CLASSES; class++) {
-            ngx_http_concert_zone_latency(zone, i, class, &latency);
-            n = ngx_http_concert_latency_count(&latency);
-
-            ngx_http_concert_metrics_print(json, "%s\"%uixx\":%uL",
-                                           class ? "," : "", class + 1, n);
-        }
-
-        ngx_http_concert_json_text(json, "}");
-    }
-
-    ngx_http_concert_json_text(json, "}");
-}
-
-
-static uint64_t
-ngx_http_concert_latency_count(const ngx_http_concert_latency_t *latency)
-{
-    uint64_t    n;
-    ngx_uint_t  i;
-
-    n = 0;
-
-    for (i = 0; i < NGX_HTTP_CONCERT_LATENCY_BUCKETS; i++) {
-        n += latency->bucket[i];
-    }
-
-    return n;
-}
-
-
-static uint64_t
-ngx_http_concert_slots_sum(ngx_http_concert_zone_t *zone, size_t offset)
-{
-    uint64_t    n;
-    ngx_uint_t  i;
-
-    n = 0;
-
-    for (i = 0; i < NGX_HTTP_CONCERT_SLOTS; i++) {
-        n += *(ngx_atomic_t *) ((u_char *) &zone->slots[i] + offset);
-    }
-
-    return n;
+    ngx_http_concert_json_raw(json, text, last - text);
 }
