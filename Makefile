@@ -90,9 +90,9 @@ deps-test:
 
 
 # What makes it necessary to configure again. `config` builds the Lua scripts
-# in; the time stamp of build/inputs changes when a file is added or removed,
-# or nginx is another.
-CONFIG := config Makefile $(wildcard conf/queue/*.lua) $(BUILD)/inputs
+# and the operators' page in; the time stamp of build/inputs changes when a file
+# is added or removed, or nginx is another.
+CONFIG := config Makefile $(wildcard conf/queue/*.lua src/ops/*) $(BUILD)/inputs
 
 $(BUILD)/inputs: FORCE
 	@mkdir -p $(@D)

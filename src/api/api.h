@@ -144,6 +144,16 @@ ngx_int_t ngx_http_concert_card_word(ngx_http_concert_call_t *call,
 void ngx_http_concert_print(ngx_http_concert_json_t *json, const char *fmt,
     ...);
 
+/* a file of src/ops/, made by `config`; the last one has no name */
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_str_t    type;
+    ngx_str_t    body;
+} ngx_http_concert_file_t;
+
+extern ngx_http_concert_file_t  ngx_http_concert_files[];
+
 /* begins the step that answers with the balance of call->user_id */
 ngx_int_t ngx_http_concert_balance_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));

@@ -28,7 +28,8 @@
     route(healthz)                                                           \
     route(readyz)                                                            \
     route(metrics)                                                           \
-    route(status)
+    route(status)                                                            \
+    route(ops)
 
 
 #define NGX_HTTP_CONCERT_DECLARE(name)                                       \

@@ -1,0 +1,402 @@
+# The operators' page, in a browser: what it shows is what /status tells, its
+# switches do what they say, and it says when it knows nothing.
+
+use strict;
+use warnings;
+use utf8;
+
+use Test::More;
+use Time::HiRes qw( time );
+
+use Browser;
+use Concert;
+use Gateway;
+
+binmode Test::More->builder->$_, ':utf8'
+    for qw( output failure_output todo_output );
+
+my $Gateway = Gateway->start;
+my %Nginx = (gateway => $Gateway, workers => 2, cards => 'timeout=5s',
+             queue => 'capacity=2 rate=50/s name=page-' . stranger(),
+             http => <<'END');
+    concert_breaker sliding_window_size=4 minimum_number_of_calls=4
+                    wait_duration_in_open_state=3s
+                    permitted_number_of_calls_in_half_open_state=2;
+END
+my $Nginx = nginx(%Nginx);
+my $Page = "http://127.0.0.1:$Nginx->{port}/ops/";
+
+# the first to begin, so that it is among those that are shown
+my $Soon = seconds_from_now(20 * 60);
+my $Concert = concert(Concert::bytes('Nocturnes <b>of</b> 서울'));
+my $Schedule = schedule(concert => $Concert, seats => 10, price => 1500,
+                        starts => $Soon);
+my $Hall = schedule(seats => 100, price => 1500);
+my $Ann = $Nginx->client(user(100_000));
+my $Seat = 0;
+my $Browser;
+
+sub status { return $Nginx->nobody->get('/status')->json }
+sub shown { return $Browser->text(qq{[data-v="$_[0]"]}) }
+
+# The same as a number.
+sub number {
+    my ($number) = shown($_[0]) =~ /^([\d.,]+)/ or return 0;
+    return $number =~ tr/,//dr;
+}
+
+sub pay {
+    my $held = hold($Ann->id, $Hall, ++$Seat);
+    my $order = $Ann->post('/api/payments/orders',
+                           { userId => 0 + $Ann->id,
+                             reservationId => 0 + $held })->json;
+    my $card = $Gateway->window(%$order);
+
+    return $Ann->post('/api/reservations/payments', {
+        userId => 0 + $Ann->id, reservationId => 0 + $held, amount => 1500,
+        method => 'card', orderId => $card->{orderId},
+        paymentKey => $card->{paymentKey} });
+}
+
+# Answers the question that a switch asks first.
+sub sure {
+    my ($answer) = @_;
+
+    ok length $Browser->text('#sure-what'), 'it is asked whether one is sure';
+    $Browser->click("#$answer");
+}
+
+what_is_served();
+
+$Browser = Browser->start;
+$Browser->go($Page);
+
+numbers();
+routes();
+schedules();
+languages();
+queue_switches();
+drill();
+refunds();
+
+is_deeply [ $Browser->console ], [], 'the browser has nothing to complain of';
+
+phone('en');
+phone('ko');
+
+no_answer();
+
+$Browser->stop;
+done_testing();
+
+
+sub what_is_served {
+    my %type = ('' => 'text/html; charset=utf-8',
+                'index.html' => 'text/html; charset=utf-8',
+                'ops.js' => 'text/javascript; charset=utf-8',
+                'ops.css' => 'text/css; charset=utf-8',
+                'icon.svg' => 'image/svg+xml');
+    my $bytes = 0;
+
+    for my $file (sort keys %type) {
+        my $answer = $Nginx->nobody->get("/ops/$file");
+        my $etag = $answer->header('ETag');
+
+        is $answer->status, 200, "/ops/$file is served";
+        is $answer->header('Content-Type'), $type{$file}, 'as what it is';
+        is $answer->header('Cache-Control'), 'private, no-cache',
+           'to be asked for again';
+        is $Nginx->nobody->get("/ops/$file", undef,
+                               'If-None-Match' => $etag)->status, 304,
+           'and not to be sent again';
+        is $Nginx->nobody->ask(HEAD => "/ops/$file")->header('Content-Length'),
+           length $answer->body, 'HEAD tells how long it is';
+        $bytes += length $answer->body if $file;
+    }
+
+    cmp_ok $bytes, '<', 40_960, 'all of it is small';
+
+    my $answer = $Nginx->nobody->get('/ops/');
+    my $policy = $answer->header('Content-Security-Policy');
+
+    like $policy, qr/^default-src 'none'; script-src 'self'; /,
+         'a browser runs nothing in it that comes from elsewhere';
+    like $policy, qr/frame-ancestors 'none'/, 'nor shows it in another page';
+    unlike $policy, qr/unsafe|https?:|,/, 'without exception';
+    is $answer->header('X-Content-Type-Options'), 'nosniff',
+       'or as something else';
+
+    is_problem $Nginx->nobody->get("/ops/$_"), 'route_not_found',
+               "/ops/$_ is not there"
+        for qw( ops.c ../ops/x index.html/ INDEX.HTML );
+    is_problem $Nginx->nobody->post('/ops/', '{}'), 'method_not_allowed',
+               'it is only for GET';
+}
+
+sub numbers {
+    my @users = map { $Nginx->client(stranger()) } 1 .. 5;
+
+    $_->enter for @users;
+
+    eventually { $Browser->text('#live') eq 'live' } 'the page is live';
+    eventually { shown('queue.waiting') eq '3' } 'it shows how many wait';
+    eventually { shown('queue.active') eq '2' } 'and how many are in';
+
+    my $queue = status()->{queue};
+
+    is shown("queue.$_"), $queue->{$_}, "$_ is what /status tells"
+        for qw( waiting called active capacity serving );
+    is_deeply $Browser->script('return [...document.querySelectorAll('
+                               . '"#lanes tr[data-group]")]'
+                               . '.map(e => e.dataset.group)'),
+              [ map { $_->{group} } @{ status()->{lanes} } ],
+              'all lanes are there';
+}
+
+sub routes {
+    my $row = 'tr[data-route="balance"]';
+
+    is $Browser->text($row), '', 'a route without requests is not listed';
+
+    eventually {
+        $Ann->balance for 1 .. 10;
+        ($Browser->text("$row td:nth-child(2)") || 0) > 0;
+    } 'traffic makes the rate of its route';
+    like $Browser->text("$row td:nth-child(3)"), qr/^[\d.]+ m?s/,
+         'and its p95';
+    cmp_ok number('rate'), '>', 0, 'the rate of all is more than none';
+    eventually {
+        $Browser->script("return document.querySelectorAll('$row path').length")
+            >= 3;
+    } 'there are lines of the last minutes';
+
+    $Nginx->client(user())->put('/api/balance/charge', '{}');
+    eventually {
+        ($Browser->text('tr[data-route="charge"] td:nth-child(5)') || 0) > 0;
+    } 'what was refused is told apart';
+}
+
+sub schedules {
+    my $user = user(1_000_000);
+    my $is = sub { return (grep { $_->{scheduleId} == $Schedule }
+                                @{ status()->{schedules} })[0] // {} };
+
+    paid($user, $Schedule, 1, 2, 3);
+    paying($user, $Schedule, 4);
+    hold($user, $Schedule, 5, 6);
+    expired($user, $Schedule, 7);
+
+    eventually { ($is->()->{sold} // 0) == 4 }
+               'seats that are sold, or claimed for payment, are counted';
+    my $counted = $is->();
+
+    is $counted->{held}, 2, 'and those that are held';
+    is $counted->{free}, 4, 'the others are free';
+    is $counted->{totalSeat}, 10, 'of all';
+    is $counted->{concertTitle}, 'Nocturnes <b>of</b> 서울', 'with the title';
+    is $counted->{concertId}, $Concert, 'the concert';
+    is $counted->{scheduleDate} =~ s/\.000\+00:00/Z/r, $Soon, 'and the time';
+
+    my $cell = qq{#strip button[aria-label^="Schedule $Schedule:"]};
+
+    eventually { $Browser->text("$cell b") eq '40%' }
+               'the strip shows how much is sold';
+    $Browser->click($cell);
+    like $Browser->text('#cell'),
+         qr/^Nocturnes <b>of<\/b> 서울, .* 4 of 10 sold, 2 held, 4 free$/,
+         'a cell tells all of it, and a title is no HTML';
+    is $Browser->script('return document.querySelectorAll("#strip li").length'),
+       scalar @{ status()->{schedules} }, 'each schedule has a cell';
+}
+
+sub languages {
+    is $Browser->text('h1'), 'Concert operations', 'the page speaks English';
+    $Browser->click('#language');
+    is $Browser->text('h1'), '콘서트 운영', 'and Korean';
+    is $Browser->text('#live'), '실시간', 'everywhere';
+    is $Browser->script('return document.documentElement.lang'), 'ko',
+       'and says so';
+
+    $Browser->reload;
+    eventually { $Browser->text('#live') eq '실시간' }
+               'which it remembers';
+    is_deeply $Browser->script(<<'END'), [], 'no word is missing in either';
+        const names = (o, path = '') => Object.entries(o).flatMap(([k, v]) =>
+            typeof v === 'string' ? [path + k] : names(v, path + k + '.'));
+        const en = names(TEXT.en), ko = names(TEXT.ko);
+        const used = [...document.querySelectorAll('[data-t]')]
+                     .map(e => e.dataset.t);
+        return [...en.filter(k => !ko.includes(k)),
+                ...ko.filter(k => !en.includes(k)),
+                ...used.filter(k => !en.includes(k))];
+END
+    $Browser->click('#language');
+    is $Browser->text('h1'), 'Concert operations', 'and back';
+}
+
+sub queue_switches {
+    my $set = sub { return $Nginx->nobody->get('/queue')->json };
+
+    is $Browser->text('#queue-state'), 'open', 'the queue is open';
+    $Browser->click('#pause');
+    sure('no');
+    ok !$set->()->{paused}, 'who is not sure does nothing';
+
+    $Browser->click('#pause');
+    sure('yes');
+    eventually { $set->()->{paused} } 'the queue is paused by a click';
+    eventually { $Browser->text('#queue-state') =~ /paused/ }
+               'the page shows it';
+    eventually { $Browser->text('#pause') eq 'Resume the queue' }
+               'and can resume it';
+    $Browser->click('#pause');
+    sure('yes');
+    eventually { !$set->()->{paused} } 'which goes on';
+
+    $Browser->type('#capacity', 7);
+    $Browser->click('#set-capacity');
+    sure('yes');
+    eventually { $set->()->{capacity} == 7 } 'its capacity is set';
+    eventually { shown('queue.capacity') eq '7' } 'and shown';
+
+    $Browser->type('#limit', 9_000_000);
+    $Browser->click('#set-limit');
+    sure('yes');
+    eventually { $Browser->text('#said') =~ /^Not done: 400 invalid_request/ }
+               'what is refused is told';
+
+    $Browser->click("#set-$_"), sure('yes') for qw( limit capacity );
+    eventually { $set->()->{capacity} == 2 }
+               'nothing goes back to nginx.conf';
+
+    # the refusal, which the browser itself logs
+    is scalar(grep { !/status of 400/ } $Browser->console), 0,
+       'the browser has nothing to complain of';
+}
+
+sub drill {
+    my $changes = sub {
+        return $Browser->script('return [...document.querySelectorAll('
+                                . '"#events li[data-to]")].reverse()'
+                                . '.map(e => e.dataset.to)');
+    };
+
+    like $Browser->text('#breaker-state'), qr/closed/, 'the breaker is closed';
+
+    my $pending = sql('select count(*) from concert.orders
+                       where pending_since is not null');
+
+    $Gateway->switch(confirm => { error_rate => 1 },
+                     lookup => { error_rate => 1 });
+    eventually { pay()->status == 503 } 'the gateway fails';
+    eventually { $Browser->text('#breaker-state') =~ /^(?:half-)?open/ }
+               'the breaker is seen to open';
+    eventually { number('payments.pending') > $pending }
+               'and what it leaves pending';
+
+    $Gateway->switches_off;
+    eventually { pay()->status == 200 } 'the gateway is back';
+    eventually { $Browser->text('#breaker-state') =~ /closed/ }
+               'the breaker is seen to close';
+
+    my $events = status()->{breaker}{events};
+
+    is_deeply $changes->(), [ map { $_->{to} } @$events ],
+              'its changes are listed';
+    like join(' ', @{ $changes->() }), qr/\bopen .*half_open .*closed\z/,
+         'on the way from open to closed';
+    ok abs(time - seconds_of($events->[-1]{at})) < 600,
+       'with the time of day';
+    is_deeply [ sort { $a <=> $b } map { $_->{number} } @$events ],
+              [ map { $_->{number} } @$events ], 'in their order';
+
+    eventually { number('payments.pending') == $pending }
+               'none of those stays pending';
+
+    $Browser->script('document.getElementById("state").value = "forced_open"');
+    $Browser->click('#set-state');
+    sure('yes');
+    eventually { status()->{breaker}{state} eq 'forced_open' }
+               'a click shuts it';
+    is pay()->status, 503, 'for every card';
+    $Browser->script('document.getElementById("state").value = "closed"');
+    $Browser->click('#set-state');
+    sure('yes');
+    eventually { status()->{breaker}{state} eq 'closed' } 'and closes it';
+    eventually { $Browser->text('#events li:first-child') =~ /an operator/ }
+               'which the list says as well';
+}
+
+sub refunds {
+    my $payment = payment_of(paid(user(100_000), $Hall, ++$Seat));
+
+    $Browser->click('#set-refund');
+    eventually { $Browser->text('#said') eq 'Fill in: Payment' }
+               'a refund needs a payment';
+    $Browser->type('#payment', $payment);
+    $Browser->type('#reason', '취소 요청');
+    $Browser->click('#set-refund');
+    sure('yes');
+    eventually { sql("select status from concert.payments
+                      where payment_id = $payment") eq 'REFUNDED' }
+               'a click gives a payment back';
+    is sql("select reason from concert.refunds where payment_id = $payment"),
+       Concert::bytes('취소 요청'), 'with its reason';
+    eventually { $Browser->text('#said') =~ /^Done: / } 'and says so';
+}
+
+sub phone {
+    my ($language) = @_;
+    my $phone = Browser->start(language => $language, phone => 1,
+                               width => 360, height => 740);
+
+    $phone->go($Page);
+    eventually { $phone->script('return document.querySelectorAll('
+                                . '"#strip li, #events li, #routes tbody tr")'
+                                . '.length') > 3 }
+               "a phone in $language shows the page";
+    is $phone->script('return document.documentElement.lang'), $language,
+       'in the language of its user';
+    is $phone->script('return innerWidth'), 360, 'on a narrow screen';
+    cmp_ok $phone->script('return document.documentElement.scrollWidth'), '<=',
+           360, 'without anything beside it';
+    is_deeply $phone->script(<<'END'), [], 'and nothing that is cut off';
+        return [...document.querySelectorAll('main *')]
+            .filter(e => e.getBoundingClientRect().right > 360.5)
+            .map(e => `${e.tagName} ${e.id} ${e.className} ${e.innerText}`);
+END
+    is_deeply [ $phone->console ], [], 'nor to complain of';
+    $phone->stop;
+}
+
+# And a server that comes back has counted from the beginning.
+sub no_answer {
+    $Nginx->stop;
+
+    eventually { $Browser->text('#live') =~ /no answer/ }
+               'a page without a server says so';
+    like $Browser->text('#stale'),
+         qr/^No answer from the server for \d+ sec\. This is of /,
+         'and of when it is what it shows';
+    ok $Browser->script('return document.getElementById("pause").disabled'),
+       'its switches are off';
+    eventually { $Browser->script('return getComputedStyle(document'
+                                  . '.querySelector("main")).filter')
+                 eq 'grayscale(1)' } 'and it is grey';
+
+    $Nginx->start(Concert::configuration($Nginx, %Nginx));
+    eventually { $Browser->text('#live') =~ /live/ } 'it comes back by itself';
+    eventually {
+        $Ann->balance;
+        number('rate') > 0;
+    } 'and counts anew';
+    is scalar(grep { /^SEVERE/ && !/ERR_CONNECTION_REFUSED/ }
+                   $Browser->console), 0, 'without an error of its own';
+    $Nginx->stop;
+}
+
+# Of a time of the API, seconds since the epoch.
+sub seconds_of {
+    my ($time) = @_;
+    return sql("select extract(epoch from '$time'::timestamptz)");
+}
