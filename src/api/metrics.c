@@ -354,12 +354,12 @@ static void
 ngx_http_concert_metrics_workers(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone)
 {
-    ngx_http_concert_metrics_print(out,
+    ngx_http_concert_print(out,
         "# HELP concert_workers_died_total Workers that crashed or were "
         "killed.\n"
         "# TYPE concert_workers_died_total counter\n"
         "concert_workers_died_total %uL\n",
-        ngx_http_concert_slots_sum(zone,
+        ngx_http_concert_zone_sum(zone,
                                offsetof(ngx_http_concert_slot_t, died)));
 }
 
