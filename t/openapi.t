@@ -747,6 +747,12 @@ sub bodies {
                ask($Nginx, $name, headers => { 'Content-Type' => $_ }))
             for 'text/plain', 'application/x-www-form-urlencoded';
 
+        # a page of another site can send a body that has no type
+        expect($name, '415 media_type_unsupported',
+               $Nginx->together(bytes($Nginx, $name)
+                                =~ s/^Content-Type: .*\r\n//mr))
+            if $Api->operation($name)->{path} !~ m{^/api/};
+
         # unknown members are ignored, and a JSON type may be any
         my ($status) = grep { /^2/ } $Api->outcomes($name);
         expect($name, $status,

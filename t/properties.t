@@ -451,8 +451,9 @@ sub bytes {
 
     if ($is->{text}{body}) {
         $body = $is->{raw} // dressed($is, body_text($is));
-        my $type = $is->{type} // any('', 'application/json',
-                   'application/json; charset=utf-8', 'application/vnd.x+json');
+        my $type = $is->{type} // any($target =~ m{^/api/} ? '' : (),
+                   'application/json', 'application/json; charset=utf-8',
+                   'application/vnd.x+json');
         push @headers, "Content-Type: $type" if length $type;
 
         if (length $body && rand() < 0.1) {

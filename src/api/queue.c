@@ -51,7 +51,8 @@ ngx_http_concert_route_t  ngx_http_concert_queue_route = {
           NULL },
 
         { NGX_HTTP_PATCH,
-          NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_BODY,
+          NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_BODY
+          |NGX_HTTP_CONCERT_TYPED,
           ngx_http_concert_queue_parse,
           ngx_http_concert_queue_start,
           NULL }

@@ -39,7 +39,7 @@ static ngx_int_t ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id);
 static ngx_int_t ngx_http_concert_same_user(ngx_http_concert_call_t *call,
     int64_t user_id);
 static ngx_int_t ngx_http_concert_check_body(ngx_http_request_t *r,
-    ngx_http_concert_call_t *call);
+    ngx_http_concert_call_t *call, ngx_uint_t flags);
 static void ngx_http_concert_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_concert_read_body(ngx_http_request_t *r,
     ngx_str_t *body);
@@ -100,7 +100,7 @@ ngx_http_concert_handler(ngx_http_request_t *r)
     }
 
     if (rc == NGX_OK && (endpoint->flags & NGX_HTTP_CONCERT_BODY)) {
-        rc = ngx_http_concert_check_body(r, call);
+        rc = ngx_http_concert_check_body(r, call, endpoint->flags);
 
         if (rc == NGX_OK) {
             ngx_http_concert_nested++;
@@ -528,7 +528,7 @@ ngx_http_concert_same_user(ngx_http_concert_call_t *call, int64_t user_id)
 
 static ngx_int_t
 ngx_http_concert_check_body(ngx_http_request_t *r,
-    ngx_http_concert_call_t *call)
+    ngx_http_concert_call_t *call, ngx_uint_t flags)
 {
     ngx_table_elt_t  *type;
 
@@ -539,13 +539,20 @@ ngx_http_concert_check_body(ngx_http_request_t *r,
 
     type = r->headers_in.content_type;
 
-    if (type == NULL
-        || ngx_http_concert_parse_json_type(type->value.data, type->value.len))
+    if (type
+        ? ngx_http_concert_parse_json_type(type->value.data, type->value.len)
+        : !(flags & NGX_HTTP_CONCERT_TYPED))
     {
         return NGX_OK;
     }
 
-    ngx_http_concert_call_fail(call, "media_type_unsupported", NULL);
+    /* a page of another site can send a body without a type, but not JSON */
+
+    ngx_http_concert_call_fail(call, "media_type_unsupported",
+                               (flags & NGX_HTTP_CONCERT_TYPED)
+                               ? "Send JSON, with Content-Type: "
+                                 "application/json."
+                               : NULL);
 
     return NGX_DECLINED;
 }

@@ -1006,6 +1006,10 @@ sub bytes_of {
     $headers{userId} //= $self->{id} if defined $self->{id};
     $headers{'Content-Length'} = length $body if defined $body;
 
+    # operators' bodies say what they are
+    $headers{'Content-Type'} //= 'application/json'
+        if defined $body && $path !~ m{^/api/};
+
     return join "\r\n", "$method $path HTTP/1.1", 'Host: localhost',
                         'Connection: close',
                         (map { "$_: $headers{$_}" } sort keys %headers),
