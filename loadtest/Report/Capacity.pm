@@ -21,6 +21,9 @@ my %What = (reservation => 'ways from the queue to the payment',
 # a part that is at work for so much of its time is what the others wait for
 use constant FULL => 0.85;
 
+# of all cores, what the kernel and the watcher take, and nobody else should
+use constant QUIET => 0.15;
+
 
 sub steps_of {
     my ($run, $flow, $tool) = @_;
@@ -75,9 +78,31 @@ sub parts {
 
 sub share { my ($share) = @_; return sprintf '%.0f %%', 100 * $share; }
 
+# Processor time that is used by nobody whom we know.
+sub rest {
+    my ($step) = @_;
+    my $rest = $step->{all};
+
+    $rest -= used($step, $_->[0]) for @Who;
+    return $rest > 0 ? $rest : 0;
+}
+
+# What makes a figure say less than it seems to.
+sub doubts {
+    my ($run, $step) = @_;
+    my $text = '';
+
+    $text .= ' **Others had ' . share(rest($step) / ($step->{all} || 1)) . ' of '
+             . 'the processor time that was used: the machine was not quiet.**'
+        if rest($step) > QUIET * cores($step);
+    $text .= ' **No faster step was tried: the limit may be higher.**'
+        if !broken($run, $step);
+    return $text;
+}
+
 # In words, from the step's own figures.
 sub verdict {
-    my ($step) = @_;
+    my ($run, $step) = @_;
     my ($first) = sort { $b->[1] <=> $a->[1] } parts($step);
     my $all = $step->{all} || 1;
     my @who = sort { used($step, $b->[0]) <=> used($step, $a->[0]) } @Who;
@@ -91,7 +116,7 @@ sub verdict {
 
     $text .= ". $step->{tool}, the load generator, is what takes most: the limit "
              . 'of the service is higher' if $who[0][0] eq 'client';
-    return $text;
+    return "$text." . doubts($run, $step);
 }
 
 sub ranking {
@@ -109,17 +134,14 @@ sub ranking {
 sub processors {
     my ($at) = @_;
     my $all = $at->{all} || 1;
-    my $known = 0;
     my @rows = map {
         my ($who, $name) = @$_;
         $name .= " ($at->{tool})" if $who eq 'client';
-        $known += used($at, $who);
         [$name, number($at->{"${who}_user"}), number($at->{"${who}_sys"}),
          share(used($at, $who) / $all), used($at, $who)]
     } @Who;
-    my $rest = $all - $known;
 
-    push @rows, ['everything else', '', '', share($rest / $all), $rest];
+    push @rows, ['everything else', '', '', share(rest($at) / $all), rest($at)];
     return rows(['who', 'cores, user', 'cores, system', 'of what is used'],
                 map { [@$_[0 .. 3]] } sort { $b->[4] <=> $a->[4] } @rows)
            . 'Used: ' . number($at->{all}) . ' of ' . number(cores($at))
@@ -181,10 +203,8 @@ sub charts {
             [(map { $_->[1] } @Who), 'everything else', 'idle'],
             map { my $step = $_;
                   my @used = map { used($step, $_->[0]) } @Who;
-                  my $rest = $step->{all};
-                  $rest -= $_ for @used;
-                  ["$step->{offered}/s", @used, $rest > 0 ? $rest : 0,
-                   $step->{idle}] } @steps);
+                  ["$step->{offered}/s", @used, rest($step), $step->{idle}]
+            } @steps);
     return "![p95 over the rate](latency-$flow.svg)\n\n"
            . "![processors over the rate](processor-$flow.svg)\n\n";
 }
@@ -211,7 +231,7 @@ sub capacity {
 
         my $at = greatest($run, $flow) or next;
         $text .= "**What stands in the way at $at->{offered}/s by $at->{tool}:** "
-                 . verdict($at) . ".\n\n" . ranking($at, broken($run, $at))
+                 . verdict($run, $at) . "\n\n" . ranking($at, broken($run, $at))
                  . processors($at) . waits($at);
     }
 
@@ -242,7 +262,7 @@ sub summary {
     for my $flow (flows($run)) {
         my $at = greatest($run, $flow) or next;
         $text .= "- This deployment holds **$at->{offered} $What{$flow} a "
-                 . "second**. The bottleneck there: " . verdict($at) . ".\n";
+                 . "second**. The bottleneck there: " . verdict($run, $at) . "\n";
     }
 
     return "$text\n";

@@ -111,8 +111,7 @@ load_drill() {
 drill_k6() {
     BASE_URLS=$urls KEEPS=$keeps BEFORE=$BEFORE OUTAGE=$OUTAGE \
         AFTERWARDS=$AFTERWARDS SETTLE=$SETTLE K6_CSV_TIME_FORMAT=unix_milli \
-        run_k6 --system-tags name,status --out "csv=$out/calls.csv" \
-            "$drill_script"
+        run_k6 --out "csv=$out/calls.csv" "$drill_script"
 }
 
 # fact_is NAME CONDITION: of what the drill came to; a missing one is not met
