@@ -183,11 +183,20 @@ sub step_table {
                        $step->{kept} ? 'kept' : 'broken'] } @steps);
 }
 
+# Of a step that was tried again, the last try.
+sub last_tries {
+    my %last = map { $_->{offered} => $_ }
+                   sort { $a->{began_ms} <=> $b->{began_ms} } @_;
+
+    return map { $last{$_} } sort { $a <=> $b } keys %last;
+}
+
 sub charts {
     my ($run, $dir, $flow, $goal) = @_;
     my @tools = tools($run);
     my $at = greatest($run, $flow);
-    my @steps = steps_of($run, $flow, $at ? $at->{tool} : $tools[0]);
+    my @steps = last_tries(steps_of($run, $flow,
+                                    $at ? $at->{tool} : $tools[0]));
     my $tool = $steps[0]{tool};
 
     lines("$dir/latency-$flow.svg",
@@ -196,7 +205,8 @@ sub charts {
             limit => $goal },
           map { my $tool = $_;
                 ["by $tool", map { [$_->{offered}, $_->{worst_p95} || 0.1] }
-                                 steps_of($run, $flow, $tool)] } @tools);
+                                 last_tries(steps_of($run, $flow, $tool))]
+          } @tools);
     stacked("$dir/processor-$flow.svg",
             { title => "$flow: processors over the rate, by $tool",
               y => 'cores' },
