@@ -94,6 +94,34 @@ sub by_route {
                     sort keys %of);
 }
 
+# What only the drill of the payment gateway knows.
+sub gateway {
+    my ($fact) = @_;
+
+    return if !exists $fact->{times_open};
+
+    my %f = (map({ $_ => '-' } qw( first_open_ms open_after_threshold_ms
+                                   closed_ms refused_p99_ms others_p95_ratio )),
+             %$fact);
+
+    return ['breaker', "Open $f{first_open_ms} ms after the beginning, "
+                . "$f{open_after_threshold_ms} ms after clients had seen its "
+                . "threshold; $f{half_opens} times half-open, with at most "
+                . "$f{probes_most} of $f{probes_permitted} probes before it opened "
+                . "again; closed $f{closed_ms} ms after the fault was over."],
+           ['clients', "$f{refused} of $f{cards} payments by card were refused, "
+                . "p99 $f{refused_p99_ms} ms; $f{pending_answers} were 202 PENDING. "
+                . "p95 of all other calls: $f{others_p95_before_ms} ms before, "
+                . "$f{others_p95_open_ms} ms while the breaker was open "
+                . "($f{others_p95_ratio} times)."],
+           ['money', number($f{won_approved}) . ' won at the gateway, '
+                . "$f{won_apart} won apart from ours; PAID $f{payments_paid}, "
+                . "DECLINED $f{payments_declined}, REFUNDED $f{payments_refunded}, "
+                . "PENDING $f{payments_pending}, REFUNDING "
+                . "$f{payments_refunding}; without seats or refund: "
+                . "$f{payments_without_seats}."];
+}
+
 sub sheet {
     my ($run) = @_;
     my %sheet = sheet_text($run);
@@ -112,6 +140,7 @@ sub sheet {
                 . "$fact{kept_routes} (p95 at most $fact{kept_worst_p95_ms} ms)."],
                ['recovery', "$sheet{recovery} Here: "
                 . seconds($fact{recovered_ms}) . ' after the fault was over.'],
+               gateway(\%fact),
                ['prevention', $sheet{prevention}])
         . timeline($run) . by_route($run)
         . join('', map { "- $_->[0]: $_->[1]\n" } verdicts($run)) . "\n";
