@@ -35,10 +35,11 @@ event() {
     printf '%s\t%s\t%s\n' "${3:-$(now_ms)}" "$1" "${2:-}" >>"$out/events.tsv"
 }
 
-# sleep_until MS
+# sleep_until MS: a signal ends it
 sleep_until() {
     sleep "$(awk -v "ms=$(( $1 - $(now_ms) ))" \
-             'BEGIN { printf "%.3f", (ms > 0 ? ms / 1000 : 0) }')"
+             'BEGIN { printf "%.3f", (ms > 0 ? ms / 1000 : 0) }')" &
+    wait $!
 }
 
 is_function() { declare -F "$1" >/dev/null; }
@@ -195,16 +196,26 @@ end_fault() {
 
 # end_drill: also when it was interrupted
 end_drill() {
+    local pid
+
     [[ -z ${fault_at_work:-} ]] || fault_end
     fault_at_work=
+
+    # k6 is at work only if the drill was interrupted
+    if [[ -n $k6_pid ]]; then
+        for pid in $(pgrep -P "$k6_pid" || :); do
+            kill -INT "$pid" 2>/dev/null || :
+        done
+    fi
+
     if_there drill_clean_up
     watch_end
     at_end=watch_end
 }
 
 run_drill() {
-    local name=$1 begins over k6_pid
-    told=1
+    local name=$1 begins over
+    told=1 k6_pid=''
 
     say "=== drill-$name"
     begin "drill-$name"
@@ -234,6 +245,7 @@ run_drill() {
     end_fault
     fault_at_work=
     verdict "drill-$name: k6's thresholds" wait "$k6_pid"
+    k6_pid=
     event 'traffic ended'
     [[ -z $alerting ]] || { await_resolved; kill "$alerts" 2>/dev/null || :; }
     sort -n -o "$out/events.tsv" "$out/events.tsv"
