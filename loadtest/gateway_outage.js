@@ -2,7 +2,7 @@
 // gateway hangs, answers 500 and comes back (drills/gateway.sh breaks it and
 // mends it).
 //
-// CARDS payments and OTHERS rounds of the other routes a second, whether those
+// CARD_RATE payments and OTHER_RATE rounds of the other routes a second, whether those
 // before were answered or not, for BEFORE, OUTAGE and AFTERWARDS seconds. A call's duration and status
 // are in call_duration, for the runner, who reads each from the CSV: errors are
 // no failures of the script. Needs GATEWAY_URL, the stand-in's, whose window
@@ -15,8 +15,8 @@ import { randomItem } from './lib.js';
 
 const BASE_URL = __ENV.BASE_URL;
 const GATEWAY_URL = __ENV.GATEWAY_URL;
-const CARDS = Number(__ENV.CARDS || 15);
-const OTHERS = Number(__ENV.OTHERS || 20);
+const CARDS = Number(__ENV.CARD_RATE || 15);
+const OTHERS = Number(__ENV.OTHER_RATE || 20);
 const BEFORE = Number(__ENV.BEFORE || 12);
 const SECONDS = BEFORE + Number(__ENV.OUTAGE || 30)
                 + Number(__ENV.AFTERWARDS || 15);
