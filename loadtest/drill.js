@@ -98,19 +98,14 @@ function phase() {
 }
 
 const restsUntil = URLS.map(() => 0);
-let turn = 0;
 
-// The next one that does not rest, or just the next.
+// Any that does not rest, or just any. (In turn, a route would be asked of the
+// same one again and again.)
 function nextServer() {
-    for (let i = 0; i < URLS.length; i++) {
-        const server = turn++ % URLS.length;
+    const servers = URLS.map((url, server) => server);
+    const awake = servers.filter((server) => Date.now() >= restsUntil[server]);
 
-        if (Date.now() >= restsUntil[server]) {
-            return server;
-        }
-    }
-
-    return turn++ % URLS.length;
+    return randomItem(awake.length > 0 ? awake : servers);
 }
 
 // The last answer, and whether what was asked may have been done without one.

@@ -32,6 +32,11 @@ drill_prepare() {
         -e "s|^\( *listen  *\)$PORT\b|\1$SECOND_PORT|" \
         "$VAR/nginx/nginx.conf" >"$second/nginx.conf"
     second_start
+
+    # the monitoring is told of it
+    [[ ! -d $VAR/monitor ]] \
+        || echo "[{\"targets\": [\"127.0.0.1:$SECOND_PORT\"]}]" \
+            >"$VAR/monitor/nginx-2.json"
 }
 
 fault_begin() {
@@ -50,6 +55,7 @@ fault_end() { second_start; }
 drill_clean_up() {
     local master
 
+    rm -f "$VAR/monitor/nginx-2.json"
     master=$(second_master) || return 0
     kill -TERM "$master" 2>/dev/null || return 0
     gone "$master"
