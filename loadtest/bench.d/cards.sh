@@ -12,7 +12,7 @@ row_cards() {
                VAR=build/bench-var-cards PORT=$(( PORT + 2 )) GATEWAY=1 \
                HOLD=5m TTL=10m ZONE=16m WORKERS=1 \
                conf/stack/stack exec loadtest/bench.d/cards "$CARD_MS" \
-               $(( 3 * CARD_LANES )) | tail -n 1)
+               $(( 3 * CARD_LANES )) | grep -E '^[0-9.]+$')
     figure "what $CARD_LANES lanes can do at $CARD_MS ms each, times ${rate}/s by card" \
         "$(awk '{ printf "%.3f", $1 / ($2 / 1000) / $3 }' \
                <<<"$CARD_LANES $CARD_MS $rate")" x 1.111
