@@ -22,11 +22,13 @@ use constant HOUR => 3_600_000;
 sub claimed {
     my ($look, %window) = @_;
 
+    my $key = delete $window{paymentKey};
     my $held = hold($User, $Schedule, ++$Seat);
     my $order = $Ann->post('/api/payments/orders',
                            { userId => 0 + $User,
                              reservationId => 0 + $held })->json;
     my $card = $Gateway->window(%$order, %window);
+    $card->{paymentKey} = $key if defined $key;
 
     my ($payment, $operation) = split /\|/, sql(
         "select c.payment_id, replace(c.operation::text, '-', '')
@@ -145,6 +147,21 @@ sub refund {
     webhook($open->{orderId});
     eventually { payment($open) eq 'PAID' }
         'and is not believed: the gateway is asked until it says so';
+}
+
+
+# an order that had another window than the one it is paid with
+{
+    my $failed = 'concert_circuitbreaker_calls_total{kind="failed"}';
+    my $before = $Nginx->metric($failed);
+    my $card = claimed(0, paymentKey => 'of-no-window');
+    my $order = "from concert.orders where order_id = '$card->{orderId}'";
+
+    eventually { payment($card) eq 'DECLINED' } 'is confirmed with its own key';
+    webhook($card->{orderId});
+    eventually { sql("select next_look_at is null $order") eq 't' }
+        'and nobody looks for it any more';
+    is $Nginx->metric($failed), $before, 'and the gateway has not failed';
 }
 
 

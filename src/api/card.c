@@ -39,6 +39,8 @@ static void ngx_http_concert_card_claim_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 static ngx_int_t ngx_http_concert_card_refused(ngx_http_concert_call_t *call,
     ngx_uint_t retry);
+static void ngx_http_concert_card_late_refused(
+    ngx_http_concert_call_t *call, ngx_http_concert_reply_t *reply);
 static void ngx_http_concert_card_extend_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 static void ngx_http_concert_card_extended(ngx_http_concert_call_t *call);
@@ -296,7 +298,20 @@ ngx_http_concert_card_refused(ngx_http_concert_call_t *call, ngx_uint_t retry)
         return NGX_ERROR;
     }
 
+    call->late = ngx_http_concert_card_late_refused;
+
     return ngx_http_concert_run(call, ngx_http_concert_card_extended);
+}
+
+
+/* the hold may or may not be longer: no card was asked */
+
+static void
+ngx_http_concert_card_late_refused(ngx_http_concert_call_t *call,
+    ngx_http_concert_reply_t *reply)
+{
+    reply->code = call->reply.code;
+    reply->retry_after = call->reply.retry_after;
 }
 
 

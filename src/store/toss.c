@@ -74,9 +74,15 @@ static const ngx_http_concert_toss_word_t  ngx_http_concert_toss_refusals[] = {
     { "INVALID_CARD_LOST_OR_STOLEN", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "INVALID_CARD_INSTALLMENT_PLAN", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "INVALID_STOPPED_CARD", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
+    { "INVALID_ACCOUNT_INFO_RE_REGISTER",
+      NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
+    { "INVALID_AUTHORIZE_AUTH", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "INVALID_PASSWORD", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "NOT_SUPPORTED_INSTALLMENT_PLAN_CARD_OR_MERCHANT",
       NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
+    { "NOT_SUPPORTED_MONTHLY_INSTALLMENT_PLAN",
+      NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
+    { "NOT_AVAILABLE_BANK", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "NOT_ALLOWED_POINT_USE", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "RESTRICTED_TRANSFER_ACCOUNT", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "BELOW_MINIMUM_AMOUNT", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
@@ -85,6 +91,8 @@ static const ngx_http_concert_toss_word_t  ngx_http_concert_toss_refusals[] = {
     { "EXCEED_MAX_CARD_INSTALLMENT_PLAN",
       NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "EXCEED_MAX_DAILY_PAYMENT_COUNT", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
+    { "EXCEED_MAX_MONTHLY_PAYMENT_AMOUNT",
+      NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "EXCEED_MAX_ONE_DAY_AMOUNT", NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
     { "EXCEED_MAX_ONE_DAY_WITHDRAW_AMOUNT",
       NGX_HTTP_CONCERT_VERDICT_DECLINED, 0 },
@@ -223,9 +231,20 @@ ngx_http_concert_toss_payment(const ngx_http_concert_question_t *q,
     status = json_string_value(json_object_get(payment, "status"));
 
     if (status == NULL
-        || !ngx_http_concert_toss_is(payment, "orderId", q->order_id)
-        || !ngx_http_concert_toss_is(payment, "paymentKey", q->payment_key))
+        || !ngx_http_concert_toss_is(payment, "orderId", q->order_id))
     {
+        return;
+    }
+
+    if (!ngx_http_concert_toss_is(payment, "paymentKey", q->payment_key)) {
+
+        /* an order may have had two windows; ours is known by confirming it */
+
+        if (q->ask == NGX_HTTP_CONCERT_ASK_LOOK_UP) {
+            verdict->verdict = NGX_HTTP_CONCERT_VERDICT_RETRY;
+            verdict->failed = 0;
+        }
+
         return;
     }
 
@@ -238,6 +257,15 @@ ngx_http_concert_toss_payment(const ngx_http_concert_question_t *q,
                                  ? "balanceAmount" : "totalAmount"));
 
     if (state->verdict == NGX_HTTP_CONCERT_VERDICT_APPROVED) {
+
+        /* no sum of another money is ours */
+
+        if (json_object_get(payment, "currency")
+            && !ngx_http_concert_toss_is(payment, "currency", "KRW"))
+        {
+            verdict->amount = 0;
+        }
+
         return;
     }
 

@@ -110,6 +110,10 @@ static const case_t  cases[] = {
       APPROVED, 1, 0, "" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"DONE\",\"totalAmount\":15000}",
       APPROVED, 15000, 0, "" },
+    { CONFIRM, 200, "{" OURS "\"status\":\"DONE\",\"totalAmount\":15000,"
+      "\"currency\":\"KRW\"}", APPROVED, 15000, 0, "" },
+    { CONFIRM, 200, "{" OURS "\"status\":\"DONE\",\"totalAmount\":15000,"
+      "\"currency\":\"JPY\"}", APPROVED, 0, 0, "" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"PARTIAL_CANCELED\","
       "\"totalAmount\":15000,\"balanceAmount\":7}", APPROVED, 7, 0, "" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"READY\"}",
@@ -134,6 +138,8 @@ static const case_t  cases[] = {
     { CONFIRM, 200, "{\"orderId\":\"order-2\",\"paymentKey\":\"key-1\","
       "\"status\":\"DONE\",\"totalAmount\":15000}", UNKNOWN, 0, 1, "" },
     { LOOK_UP, 200, "{\"orderId\":\"order-1\",\"paymentKey\":\"key-2\","
+      "\"status\":\"DONE\",\"totalAmount\":15000}", RETRY, 0, 0, "" },
+    { CONFIRM, 200, "{\"orderId\":\"order-1\",\"paymentKey\":\"key-2\","
       "\"status\":\"DONE\",\"totalAmount\":15000}", UNKNOWN, 0, 1, "" },
     { CONFIRM, 200, "{\"status\":\"DONE\",\"totalAmount\":15000}",
       UNKNOWN, 0, 1, "" },
