@@ -1,8 +1,8 @@
 
 /*
  * POST /refunds/{paymentId}, for operators: gives a payment of a reservation
- * back.  The seats are free at once; the money, too, if a balance has paid, else
- * when the payment gateway has given it back.
+ * back.  The seats are free at once; so is the money, if a balance has paid,
+ * else it is back when the payment gateway has given it back.
  */
 
 #include "api/api.h"

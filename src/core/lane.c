@@ -21,6 +21,8 @@
 #define NGX_HTTP_CONCERT_CHECK_INTERVAL  1000
 
 
+static ngx_int_t ngx_http_concert_lane_init(ngx_http_concert_group_t *group,
+    ngx_http_concert_lane_t *lane, ngx_cycle_t *cycle);
 static void ngx_http_concert_group_check(ngx_event_t *ev);
 static void ngx_http_concert_group_refuse(ngx_http_concert_group_t *group,
     ngx_http_concert_call_t *call, ngx_http_concert_outcome_e outcome);
@@ -51,8 +53,7 @@ ngx_int_t
 ngx_http_concert_group_init(ngx_http_concert_group_t *group,
     ngx_cycle_t *cycle)
 {
-    ngx_uint_t                i;
-    ngx_http_concert_lane_t  *lane;
+    ngx_uint_t  i;
 
     ngx_queue_init(&group->waiting);
 
@@ -88,28 +89,41 @@ ngx_http_concert_group_init(ngx_http_concert_group_t *group,
     }
 
     for (i = 0; i < group->nlanes; i++) {
-        lane = &group->lanes[i];
-        lane->group = group;
-
-        lane->task = ngx_thread_task_alloc(cycle->pool, 0);
-        if (lane->task == NULL) {
+        if (ngx_http_concert_lane_init(group, &group->lanes[i], cycle)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
-
-        lane->task->ctx = lane;
-        lane->task->handler = ngx_http_concert_lane_run;
-        lane->task->event.handler = ngx_http_concert_lane_done;
-        lane->task->event.data = lane;
-
-        lane->watch.handler = ngx_http_concert_lane_watch;
-        lane->watch.data = lane;
-        lane->watch.log = cycle->log;
-        lane->started = ngx_current_msec - NGX_HTTP_CONCERT_CHECK_INTERVAL;
     }
 
     if (group->store->connects) {
         ngx_http_concert_group_check(&group->check);
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_lane_init(ngx_http_concert_group_t *group,
+    ngx_http_concert_lane_t *lane, ngx_cycle_t *cycle)
+{
+    lane->group = group;
+
+    lane->task = ngx_thread_task_alloc(cycle->pool, 0);
+    if (lane->task == NULL) {
+        return NGX_ERROR;
+    }
+
+    lane->task->ctx = lane;
+    lane->task->handler = ngx_http_concert_lane_run;
+    lane->task->event.handler = ngx_http_concert_lane_done;
+    lane->task->event.data = lane;
+
+    lane->watch.handler = ngx_http_concert_lane_watch;
+    lane->watch.data = lane;
+    lane->watch.log = cycle->log;
+    lane->started = ngx_current_msec - NGX_HTTP_CONCERT_CHECK_INTERVAL;
 
     return NGX_OK;
 }

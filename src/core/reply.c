@@ -135,9 +135,9 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
       "The waiting queue is away; nothing was done; try again as Retry-After "
       "says." },
     { "gateway_unavailable", 503, "Gateway unavailable",
-      "The payment gateway is away; this request did nothing, though one before "
-      "it, with the same key or order, may have; try again as Retry-After "
-      "says." },
+      "The payment gateway is away; this request did nothing, though one "
+      "before it, with the same key or order, may have; try again as "
+      "Retry-After says." },
 
     { "timeout", 504, "Timeout",
       "No answer came in time and the outcome is not known; look it up before "

@@ -33,7 +33,7 @@
 #define NGX_HTTP_CONCERT_BODY_USER       0x0040  /* with the caller's userId */
 #define NGX_HTTP_CONCERT_ACTIVE          0x0080  /* needs an active token */
 #define NGX_HTTP_CONCERT_ONCE            0x0200  /* takes an Idempotency-Key */
-#define NGX_HTTP_CONCERT_TYPED           0x0400  /* its body says that it is JSON */
+#define NGX_HTTP_CONCERT_TYPED           0x0400  /* its body has a type */
 
 
 /* of which any makes the caller matter */
