@@ -196,7 +196,9 @@ sub cut_redis {
        'the log says that the schema is missing';
 
     $nginx->quit;
-    sql("drop database $database with (force)");
+    # as soon as nobody else is in it
+    eventually { eval { sql("drop database $database with (force)"); 1 } }
+        "the database goes";
 }
 
 {
@@ -225,7 +227,9 @@ sub cut_redis {
        'the log says which version the schema has';
 
     $nginx->quit;
-    sql("drop database $database with (force)");
+    # as soon as nobody else is in it
+    eventually { eval { sql("drop database $database with (force)"); 1 } }
+        "the database goes";
 }
 
 done_testing;
