@@ -1,5 +1,5 @@
 # conf/nginx.conf, the example for production, with nothing changed but paths,
-# addresses and ports: HTTPS, signed tokens, limits, and what is shut.
+# addresses and ports: HTTPS, signed tokens, limits, and who may operate.
 
 use strict;
 use warnings;
@@ -8,6 +8,7 @@ use File::Copy qw( copy );
 use Test::More;
 
 use Concert;
+use OpenAPI;
 use Token;
 
 my $Conf = $ENV{TEST_NGINX_CONCERT_CONF};
@@ -15,7 +16,10 @@ my $Host = 'tickets.example.com';
 my $Login = Token::Key->new('ES256');
 my $Nginx = bless { port => Concert::free_port(),
                     root => Concert::new_root() }, 'Concert::Nginx';
-my $Plain = Concert::free_port($Nginx->{port} + 1);
+my $Plain = bless { port => Concert::free_port($Nginx->{port} + 1) },
+                  'Concert::Nginx';
+my $Local = bless { port => Concert::free_port($Plain->{port} + 1) },
+                  'Concert::Nginx';
 my $Root = $Nginx->{root};
 
 sub certificate {
@@ -52,7 +56,9 @@ sub shipped {
         [ qr/(?=capacity=)/ => 'name=' . Concert::queue_name() . ' ' ],
         [ qr{/etc/nginx/concert-login.pem} => $Login->file ],
         [ qr/listen\s+443/ => "listen 127.0.0.1:$Nginx->{port}" ],
-        [ qr/listen\s+80/ => "listen 127.0.0.1:$Plain" ],
+        [ qr/listen\s+80/ => "listen 127.0.0.1:$Plain->{port}" ],
+        [ qr/listen\s+127\.0\.0\.1:8080/ =>
+          "listen 127.0.0.1:$Local->{port}" ],
         [ qr{/etc/ssl/\Q$Host\E.pem} => "$Root/server.pem" ],
         [ qr{/etc/ssl/private/\Q$Host\E.key} => "$Root/server.key" ],
     ) {
@@ -72,6 +78,15 @@ sub curl {
         @options, "https://$Host:$Nginx->{port}$path" or die "curl: $!";
     local $/;
     return scalar <$out> // '';
+}
+
+# Without TLS, under a name of one's choice: plain(NGINX, 'GET /path', HOST)
+sub plain {
+    my ($nginx, $request, $host) = @_;
+
+    my ($answer) = $nginx->together("$request HTTP/1.1\r\nHost: $host\r\n"
+                                    . "Connection: close\r\n\r\n");
+    return $answer;
 }
 
 sub bearer {
@@ -113,12 +128,7 @@ for my $version (qw( 1.0 1.1 )) {
             $version), '000', "TLS $version is not";
 }
 
-my $redirect = do {
-    my $socket = IO::Socket::INET->new("127.0.0.1:$Plain") or die $!;
-    print $socket "GET /api/concerts?size=2 HTTP/1.1\r\nHost: $Host\r\n"
-                  . "Connection: close\r\n\r\n";
-    Concert::Answer->new($socket);
-};
+my $redirect = plain($Plain, 'GET /api/concerts?size=2', $Host);
 
 is $redirect->status . ' ' . $redirect->header('Location'),
    "308 https://$Host/api/concerts?size=2", 'plain HTTP is sent to HTTPS';
@@ -186,8 +196,42 @@ ok $seen->{401} && $seen->{429}, 'so is an address that asks too often'
 
 # operators
 
-eventually { curl('/healthz', '-o', '/dev/null', '-w', '%{http_code}') == 200 }
-    'operators\' routes are open to this machine';
+eventually { curl('/healthz', '-o', '/dev/null', '-w', '%{http_code}') == 403 }
+    'operators\' routes are not served under the public name';
+
+my $Api = OpenAPI->new("$Conf/openapi.yaml");
+my $Local_name = "localhost:$Local->{port}";
+
+for my $name ('GET /ops/', 'GET /ops/ops.js',
+              grep { $Api->operation($_)->{tags}[0] eq 'Operators' }
+                   $Api->operations)
+{
+    my $request = $name =~ s/\{\w+\}/1/r;
+    my $rebound = plain($Local, $request, "evil.example:$Local->{port}");
+
+    isnt plain($Local, $request, $Local_name)->status, 403,
+         "$name is open to this machine";
+    is_problem $rebound, 'forbidden', 'but not under a name of elsewhere';
+    is_deeply [ $Api->complaints('x-other-people', $rebound) ], [],
+              'as the document says';
+}
+
+for my $own ('localhost', 'LocalHost:80', '127.0.0.1:9090', '[::1]:8080') {
+    is plain($Local, 'GET /status', $own)->status, 200, "$own is this machine";
+}
+
+for my $other ($Host, 'localhost.evil.example', 'evil.example:localhost',
+               '127.0.0.1.evil.example', '127x0.0.1', '1127.0.0.1', '[::11]')
+{
+    is plain($Local, 'GET /status', $other)->status, 403, "$other is not";
+}
+
+is_problem plain($Local, 'GET /api/concerts', 'evil.example'),
+           'identity_missing', 'the service itself asks for no name';
+
+my $page = plain($Local, 'GET /ops', 'localhost:9000');
+is $page->status . ' ' . $page->header('Location'), '308 /ops/',
+   'the page is found without its last slash';
 
 $Nginx->stop;
 done_testing();

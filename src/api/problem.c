@@ -1,7 +1,7 @@
 
 /*
- * Where nginx's own refusals (400, 404, 405, 413, 429, 50x) get the same dress
- * as ours: an internal location that error_page leads to.
+ * Where nginx's own refusals (400, 403, 404, 405, 413, 429, 50x) get the same
+ * dress as ours: an internal location that error_page leads to.
  */
 
 #include "api/api.h"
@@ -49,6 +49,10 @@ ngx_http_concert_problem_start(ngx_http_concert_call_t *call)
     const char  *code;
 
     switch (call->id) {
+
+    case NGX_HTTP_FORBIDDEN:
+        code = "forbidden";
+        break;
 
     case NGX_HTTP_NOT_FOUND:
         code = "route_not_found";

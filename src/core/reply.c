@@ -58,6 +58,10 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
       "The userId of the path or body is not the caller's; act only for the "
       "user who is asking." },
 
+    { "forbidden", 403, "Forbidden",
+      "This is not open to you; operators' routes are asked on the machine "
+      "itself, as localhost." },
+
     { "token_not_found", 404, "Token not found",
       "This user has no token; get one with POST /api/token." },
     { "user_not_found", 404, "User not found",
