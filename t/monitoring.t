@@ -1,6 +1,7 @@
 # What `make monitor` starts beside a stack: the rules of the alerts, the alerts
 # of real faults, and every panel of the dashboards, which must have data after
-# a run of k6, payments by card and these faults.
+# a run of k6, payments by card and these faults, and tell lines apart when there
+# is a second nginx.
 
 use strict;
 use warnings;
@@ -114,6 +115,14 @@ sub slurp {
     return scalar <$in>;
 }
 
+sub spew {
+    my ($name, $text) = @_;
+
+    open my $out, '>', $name or die "$name: $!";
+    print $out $text;
+    close $out or die "$name: $!";
+}
+
 sub pids {
     return map { my $name = s{.*/(.*)\.pid}{$1}r; $name => 0 + slurp($_) }
                glob "$Var/monitor/*.pid";
@@ -141,6 +150,9 @@ sub listens {
 
 
 # --- a run -----------------------------------------------------------------
+
+# The same nginx under another name is a second one to Prometheus.
+spew("$Var/monitor/nginx-2.json", qq([{"targets": ["localhost:$Port"]}]));
 
 {
     local @ENV{qw( VUS DURATION )} = (4, '1s');
@@ -256,10 +268,14 @@ $Nginx->client(78)->enter;
 eventually { $Nginx->metric('concert_queue_waiting') == 1 } 'somebody waits';
 kill STOP => $Redis;
 
-for my $alert (qw( WorkerDied BreakerOpen PaymentPendingTooLong SeatsOversold
-                   LedgerBroken QueueStuck StoreAway ))
+for my $alert (qw( WorkerDied BreakerOpen ErrorsMany PaymentPendingTooLong
+                   SeatsOversold LedgerBroken QueueStuck StoreAway ))
 {
-    eventually { hear(); $Fired{$alert} } "$alert fires";
+    eventually {
+        pay($Order) if !$Fired{ErrorsMany};     # 503
+        hear();
+        $Fired{$alert};
+    } "$alert fires";
 }
 
 note sprintf '%s after %.1f s', $_, $Fired{$_} - $Faulted
@@ -274,8 +290,8 @@ damage("update concert.seats set hold_until = 'infinity' where $Sold");
 damage('update concert.orders set next_look_at = now()
         where pending_since is not null');
 
-for my $alert (qw( BreakerOpen PaymentPendingTooLong SeatsOversold LedgerBroken
-                   QueueStuck StoreAway ))
+for my $alert (qw( BreakerOpen ErrorsMany PaymentPendingTooLong SeatsOversold
+                   LedgerBroken QueueStuck StoreAway ))
 {
     eventually { hear(); $Ended{$alert} } "$alert ends";
 }
@@ -300,17 +316,19 @@ sub fetch {
     return {};
 }
 
-# How many series of a query have a number in them.
+# The series of a query that have a number in them, as their legend has them.
 sub prometheus_series {
-    my ($expr) = @_;
+    my ($expr, $legend) = @_;
 
     $expr =~ s/\$__rate_interval/20s/g;
     my $found = fetch("$Is{PROMETHEUS_URL}/api/v1/query_range",
                       query => $expr, start => $Begun, end => time,
                       step => 2);
+    my @series = grep { grep { $_->[1] =~ /^[-+\d.e]+$/ } @{ $_->{values} } }
+                      @{ $found->{data}{result} // [] };
 
-    return scalar grep { grep { $_->[1] =~ /^[-+\d.e]+$/ } @{ $_->{values} } }
-                       @{ $found->{data}{result} // [] };
+    return map { my %is = %{ $_->{metric} };
+                 $legend =~ s/\{\{(\w+)\}\}/$is{$1}/gr } @series;
 }
 
 sub influxdb_rows {
@@ -321,19 +339,21 @@ sub influxdb_rows {
     $query =~ s/\$testid/.*/g;
     my $found = fetch("$Is{INFLUXDB_SERVER}/query", db => 'k6', q => $query);
 
-    return scalar map { @{ $_->{values} } }
-                  map { @{ $_->{series} // [] } } @{ $found->{results} // [] };
+    return map { @{ $_->{values} } }
+           map { @{ $_->{series} // [] } } @{ $found->{results} // [] };
 }
 
-my %Ask = ('concert-prometheus' => sub { prometheus_series($_[0]{expr}) },
+my %Ask = ('concert-prometheus' =>
+               sub { prometheus_series(@{ $_[0] }{qw( expr legendFormat )}) },
            'concert-influxdb' => sub { influxdb_rows($_[0]{query}) });
 
 for my $name (qw( service incidents k6 )) {
     my $dashboard = $Json->decode(slurp("$Conf/grafana/dashboards/$name.json"));
-    my (%id, @unasked);
+    my (%id, @unasked, @twice);
 
     for my $variable (@{ $dashboard->{templating}{list} }) {
-        cmp_ok $Ask{$variable->{datasource}{uid}}->($variable), '>', 1,
+        my @choice = $Ask{$variable->{datasource}{uid}}->($variable);
+        cmp_ok scalar @choice, '>', 1,
                "$name: there is a choice of $variable->{name}";
     }
 
@@ -342,15 +362,22 @@ for my $name (qw( service incidents k6 )) {
         next if $panel->{type} eq 'row';
         push @unasked, $panel->{title} if !@{ $panel->{targets} };
 
+        my %named;
+
         for my $target (@{ $panel->{targets} }) {
             my $ask = $Ask{$target->{datasource}{uid}};
-            ok $ask && $ask->($target),
+            my @found = $ask ? $ask->($target) : ();
+
+            ok scalar @found,
                "$name: $panel->{title} has data ($target->{refId})"
                 or diag $target->{expr} // $target->{query};
+            next if !$target->{expr};
+            push @twice, "$panel->{title}: $_" for grep { $named{$_}++ } @found;
         }
     }
 
     is_deeply \@unasked, [], "$name: every panel has its id and asks something";
+    is_deeply \@twice, [], "$name: no two lines of a panel have one name";
 }
 
 my $Datasources = slurp("$Conf/grafana/provisioning/datasources/concert.yml");
