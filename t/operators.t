@@ -114,9 +114,9 @@ my $Yes = JSON::PP::true;
     my $nginx = nginx(server => 'set_real_ip_from 127.0.0.1;');
 
     for my $method (qw( GET PATCH )) {
-        is $nginx->nobody->ask($method => '/queue', '{"paused": true}',
-                               'X-Real-IP' => '203.0.113.7')->status, 403,
-           "$method is not public";
+        is_problem $nginx->nobody->ask($method => '/queue', '{"paused": true}',
+                                       'X-Real-IP' => '203.0.113.7'),
+                   'forbidden', "$method is not public";
     }
 
     is_json $nginx->nobody->get('/queue')->body,
