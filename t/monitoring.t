@@ -268,11 +268,11 @@ $Nginx->client(78)->enter;
 eventually { $Nginx->metric('concert_queue_waiting') == 1 } 'somebody waits';
 kill STOP => $Redis;
 
-for my $alert (qw( WorkerDied BreakerOpen ErrorsMany PaymentPendingTooLong
+for my $alert (qw( WorkerDied BreakerOpen HighErrorRate PaymentPendingTooLong
                    SeatsOversold LedgerBroken QueueStuck StoreAway ))
 {
     eventually {
-        pay($Order) if !$Fired{ErrorsMany};     # 503
+        pay($Order) if !$Fired{HighErrorRate};     # 503
         hear();
         $Fired{$alert};
     } "$alert fires";
@@ -290,7 +290,7 @@ damage("update concert.seats set hold_until = 'infinity' where $Sold");
 damage('update concert.orders set next_look_at = now()
         where pending_since is not null');
 
-for my $alert (qw( BreakerOpen ErrorsMany PaymentPendingTooLong SeatsOversold
+for my $alert (qw( BreakerOpen HighErrorRate PaymentPendingTooLong SeatsOversold
                    LedgerBroken QueueStuck StoreAway ))
 {
     eventually { hear(); $Ended{$alert} } "$alert ends";
