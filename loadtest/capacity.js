@@ -86,7 +86,8 @@ function reservation(n) {
         return false;
     }
 
-    const scheduleId = schedules[n % schedules.length].scheduleId;
+    const scheduleId = schedules[Math.floor(n / CONCERTS) % schedules.length]
+                       .scheduleId;
     const seat = getSeat(userId, scheduleId);
     if (!seat) {
         return false;

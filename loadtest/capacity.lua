@@ -1,8 +1,13 @@
 -- For wrk, with a connection to a thread: a step of the search for the greatest
 -- rate, as capacity.js is one for k6.  FLOW is `reservation` (scenario.lua) or
 -- `balance` (balance-flow.lua); ways begin RATE times a second on a timetable,
--- however long the others take.  Prints lines of "NAME VALUE", where requests and their times are those after the first second,
--- as wrk opens its connections then; `good` and `unsure` are of all ways.
+-- however long the others take.  As wrk2 does it, the first request of a way counts
+-- from when the way was due, so that who waits for a connection is not left out;
+-- the others begin when the one before is answered.
+--
+-- Prints lines of "NAME VALUE", where requests and their times are those after the
+-- first second, as wrk opens its connections then; `good`, `unsure`, `dropped`
+-- (ways given up) and `seats` (numbers that nobody else may take) are of all ways.
 local WARM_MS = 1000
 local PER_MS = 4                -- buckets of a millisecond
 local MOST_MS = 10000
@@ -21,7 +26,7 @@ local asked
 
 times = {}      -- "route bucket": how many; wrk copies no deeper tables
 wrongs = {}     -- "route:status": how many
-requests, ways, wrong, unsure = 0, 0, 0, 0
+requests, ways, wrong, unsure, dropped, seats = 0, 0, 0, 0, 0, 0
 began, ended = bench.now(), 0
 
 -- a wrong answer is counted, and its way ends
@@ -36,15 +41,27 @@ function bench.wrong(status)
     end
 end
 
--- a connection that waits for its time is asked once more when it has come
-function request()
-    asked = bench.now()
-    return its_request()
+local its_seat = bench.seat
+
+function bench.seat()
+    seats = seats + 1
+    return its_seat()
 end
 
-local each_ms = 1000 * tonumber(os.getenv('WRK_THREADS'))
-                / tonumber(os.getenv('RATE'))
+local threads_in_all = tonumber(os.getenv('WRK_THREADS'))
+local each_ms = 1000 * threads_in_all / tonumber(os.getenv('RATE'))
 local due
+
+-- a connection that waits for its time is asked when it has come
+function request()
+    asked = bench.now()
+
+    if bench.step == 1 and due then
+        asked = math.min(asked, due)
+    end
+
+    return its_request()
+end
 
 -- A way that has begun goes on at once.  Each thread has a timetable of its own,
 -- so that they do not come together.
@@ -56,8 +73,13 @@ function delay()
     local now = bench.now()
 
     began = due and began or now
-    due = math.max(due and due + each_ms or now + math.random() * each_ms,
-                   now - LATE_MS)
+    due = due and due + each_ms or now + math.random() * each_ms
+
+    if due < now - LATE_MS then
+        dropped = dropped + (now - LATE_MS - due) / each_ms
+        due = now - LATE_MS
+    end
+
     return math.max(0, due - now)
 end
 
@@ -125,12 +147,14 @@ end
 function done(summary)
     local all, routes, not_well, errors = {}, {}, {}, summary.errors
     local lost = errors.connect + errors.read + errors.write + errors.timeout
-    local sums = { requests = 0, ways = 0, wrong = 0, unsure = 0, good = 0 }
+    local sums = { requests = 0, ways = 0, wrong = 0, unsure = 0, good = 0,
+                   dropped = 0 }
     local rates = { requests = 0, ways = 0 }
-    local last = 0
+    local last, most_seats = 0, 0
 
     for _, thread in ipairs(threads) do
         last = math.max(last, thread:get('ended'))
+        most_seats = math.max(most_seats, thread:get('seats'))
     end
 
     for _, thread in ipairs(threads) do
@@ -167,6 +191,7 @@ function done(summary)
     end
 
     say('lost', lost)
+    say('seats', most_seats * threads_in_all)
 
     for _, share in ipairs({ 50, 95, 99 }) do
         say('p' .. share, percentile(all, share / 100))
