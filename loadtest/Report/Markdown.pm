@@ -12,12 +12,14 @@ use Report::Files qw( slurp );
 our @EXPORT_OK = qw( rows html number );
 
 my $Style = <<'END';
-body { font: 15px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 }
+body { font: 15px/1.5 sans-serif; max-width: 76em; margin: 2em auto; padding: 0 1em; color: #222 }
+p, ul { max-width: 56em }
+.wide { overflow-x: auto; margin: 1em 0 }
+table { border-collapse: collapse }
 td, th { border: 1px solid #ccc; padding: .2em .6em; text-align: left; vertical-align: top }
 th { background: #f2f2f2 }
 code { background: #f4f4f4 }
-svg { max-width: 100%; height: auto }
+svg { width: 100%; min-width: 40em; max-width: 62em; height: auto }
 END
 
 
@@ -46,6 +48,7 @@ sub inline {
     $text =~ s/&/&amp;/g;
     $text =~ s/</&lt;/g;
     $text =~ s/>/&gt;/g;
+    $text =~ s/(\d) (?=%|m?s\b)/$1&nbsp;/g;
     $text =~ s/`([^`]+)`/<code>$1<\/code>/g;
     $text =~ s/\*\*(.+?)\*\*/<b>$1<\/b>/g;
     $text =~ s/!\[[^\]]*\]\(([^)]+)\)/image("$dir\/$1")/ge;
@@ -68,7 +71,7 @@ sub image {
 
 sub html_table {
     my ($dir, @lines) = @_;
-    my $html = '<table>';
+    my $html = qq(<div class="wide"><table>);
     my $cell = 'th';
 
     for (@lines) {
@@ -83,7 +86,7 @@ sub html_table {
                                    split /\s*\|\s*/, $_, -1) . "</tr>\n";
     }
 
-    return "$html</table>\n";
+    return "$html</table></div>\n";
 }
 
 # html TITLE MARKDOWN DIRECTORY: images are in that directory
@@ -106,12 +109,16 @@ sub html {
                                    $block =~ /^- (.*(?:\n  .*)*)/mg)
                      . "</ul>\n";
 
+        } elsif ($block =~ /^!\[/) {
+            $body .= '<div class="wide">' . inline($block, $dir) . "</div>\n";
+
         } else {
             $body .= '<p>' . inline($block, $dir) . "</p>\n";
         }
     }
 
     return "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+           . '<meta name="viewport" content="width=device-width">'
            . "<title>$title</title><style>\n$Style</style></head><body>\n"
            . "$body</body></html>\n";
 }
