@@ -107,24 +107,24 @@ begin_data() {
     BASE=0 first_step=$(( steps + 1 ))
 }
 
-# has_seats TOOL FLOW RATE: enough for a step; a tenth more, as k6 chooses freely
+# has_seats TAKEN TOOL FLOW RATE: enough for a step; a tenth more, as k6 chooses
+# freely
 has_seats() {
     local schedules=$K6_SCHEDULES
 
-    [[ $2 == reservation ]] || return 0
-    [[ $1 == k6 ]] || schedules=$WRK_SCHEDULES
-    (( BASE + $3 * (STEP + RAMP + 1) * 11 / 10 + MOST_CONNECTIONS
+    [[ $3 == reservation ]] || return 0
+    [[ $2 == k6 ]] || schedules=$WRK_SCHEDULES
+    (( $1 + $4 * (STEP + RAMP + 1) * 11 / 10 + MOST_CONNECTIONS
        <= schedules * SEATS ))
 }
 
 # need_seats TOOL FLOW RATE: if not enough are left, data as new, after the proof
 # of what was done; false if all are too few
 need_seats() {
-    has_seats "$@" && return 0
-    (( BASE > 0 )) || return 1
+    has_seats "$BASE" "$@" && return 0
+    has_seats 0 "$@" || return 1
     prove_steps "$1" "$2"
     begin_data
-    has_seats "$@"
 }
 
 times() { awk -v "a=$1" -v "b=$2" 'BEGIN { printf "%.0f", a * b }'; }
