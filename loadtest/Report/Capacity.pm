@@ -7,11 +7,11 @@ use strict;
 use warnings;
 
 use Exporter qw( import );
-use Report::Files qw( facts table );
+use Report::Files qw( json table );
 use Report::Markdown qw( number rows );
 use Report::Plot qw( lines stacked );
 
-our @EXPORT_OK = qw( capacity greatest sizing summary );
+our @EXPORT_OK = qw( capacity merged sizing summary );
 
 my @Who = (['nginx', 'nginx'], ['postgres', 'PostgreSQL'], ['redis', 'Redis'],
            ['client', 'load generator']);
@@ -25,17 +25,47 @@ use constant FULL => 0.85;
 use constant QUIET => 0.15;
 
 
+# What `capacity` found, as { about, steps, runs => { "FLOW TOOL" => about } }: of
+# each flow by each tool the newest steps, as a run may be of some only, if they
+# were held to the same goal on as many cores as those of the newest run.
+sub merged {
+    my ($newest, @others) = @_;
+    my %is = (about => $newest);
+
+    for my $about ($newest, @others) {
+        next if grep { $about->{$_} ne $newest->{$_} }
+                     qw( goal_p95_ms goal_errors step_s cores );
+        my %of;
+        push @{ $of{"$_->{flow} $_->{tool}"} }, $_
+            for table("$about->{dir}/steps.tsv");
+
+        for my $what (grep { !$is{runs}{$_} } sort keys %of) {
+            $is{runs}{$what} = $about;
+            push @{ $is{steps} }, @{ $of{$what} };
+        }
+    }
+
+    return \%is;
+}
+
 sub steps_of {
     my ($run, $flow, $tool) = @_;
 
-    return sort { $a->{offered} <=> $b->{offered} }
+    return sort { $a->{offered} <=> $b->{offered}
+                  || $a->{began_ms} <=> $b->{began_ms} }
            grep { $_->{flow} eq $flow && (!$tool || $_->{tool} eq $tool) }
-                table("$run/steps.tsv");
+                @{ $run->{steps} };
 }
 
-sub distinct { my %seen; return grep { !$seen{$_}++ } @_; }
-sub flows { return distinct(map { $_->{flow} } table("$_[0]/steps.tsv")); }
-sub tools { return distinct(map { $_->{tool} } table("$_[0]/steps.tsv")); }
+sub all_of {
+    my ($run, $column) = @_;
+    my %seen = map { $_->{$column} => 1 } @{ $run->{steps} };
+
+    return sort keys %seen;
+}
+
+sub flows { return reverse all_of($_[0], 'flow'); }
+sub tools { return all_of($_[0], 'tool'); }
 
 # The fastest step that kept the goal; by one tool, or by the better one.
 sub greatest { my @kept = grep { $_->{kept} } steps_of(@_); return $kept[-1]; }
@@ -46,6 +76,14 @@ sub broken {
 
     return (grep { !$_->{kept} && $_->{offered} > $step->{offered} }
                  steps_of($run, $step->{flow}, $step->{tool}))[0];
+}
+
+# Of what waited when a step began, more may be done than offered: that does not
+# count.
+sub held {
+    my ($step) = @_;
+
+    return $step->{done} < $step->{offered} ? $step->{done} : $step->{offered};
 }
 
 sub used { my ($step, $who) = @_; return $step->{"${who}_user"} + $step->{"${who}_sys"}; }
@@ -210,10 +248,12 @@ sub charts {
     stacked("$dir/processor-$flow.svg",
             { title => "$flow: processors over the rate, by $tool",
               y => 'cores' },
-            [(map { $_->[1] } @Who), 'everything else', 'idle'],
+            [(map { $_->[1] } @Who), 'everything else', 'idle',
+             'taken by the host'],
             map { my $step = $_;
                   my @used = map { used($step, $_->[0]) } @Who;
-                  ["$step->{offered}/s", @used, rest($step), $step->{idle}]
+                  ["$step->{offered}/s", @used, rest($step), $step->{idle},
+                   $step->{stolen}]
             } @steps);
     return "![p95 over the rate](latency-$flow.svg)\n\n"
            . "![processors over the rate](processor-$flow.svg)\n\n";
@@ -222,12 +262,15 @@ sub charts {
 # capacity RUN DIRECTORY: the section, with charts in the directory
 sub capacity {
     my ($run, $dir) = @_;
-    my %about = facts("$run/about.tsv");
+    my %about = %{ $run->{about} };
     my $text = "## The greatest rate\n\nIn steps of $about{step_s} s, begun at "
         . "their rate whatever becomes of the ones before; a step keeps the goal "
         . "if the p95 of each route is at most $about{goal_p95_ms} ms, at most "
         . sprintf('%g', 100 * $about{goal_errors})
-        . " % of the requests fail, and what was begun is done.\n\n";
+        . " % of the requests fail, and what was begun is done. By wrk the first "
+        . "request of a flow counts from when it was due, so waiting for one of its "
+        . "connections is in its times; what is a second late is dropped. By k6 it "
+        . "counts from when it was sent; what finds no virtual user is dropped.\n\n";
 
     for my $flow (flows($run)) {
         $text .= "### $flow: $What{$flow}\n\n" . charts($run, $dir, $flow,
@@ -240,8 +283,8 @@ sub capacity {
         }
 
         my $at = greatest($run, $flow) or next;
-        $text .= "**What stands in the way at $at->{offered}/s by $at->{tool}:** "
-                 . verdict($run, $at) . "\n\n" . ranking($at, broken($run, $at))
+        $text .= "**What stands in the way at $at->{offered}/s, offered by "
+                 . "$at->{tool}:** " . verdict($run, $at) . "\n\n" . ranking($at, broken($run, $at))
                  . processors($at) . waits($at);
     }
 
@@ -255,71 +298,179 @@ sub summary {
 
     for my $flow (flows($run)) {
         for my $tool (tools($run)) {
+            next if !$run->{runs}{"$flow $tool"};
             my $at = greatest($run, $flow, $tool);
 
-            push @rows, [$flow, $tool, $at ? $at->{offered} : 'none',
-                         $at ? (number($at->{requests}), number($at->{worst_p95}),
-                                sprintf('%.2f %%', 100 * $at->{errors}),
-                                share(used($at, 'client') / ($at->{all} || 1)))
-                             : ('', '', '', '')];
+            push @rows, [$flow, $tool, $at ? (number(held($at)), $at->{offered},
+                         number($at->{requests}), number($at->{worst_p95}),
+                         sprintf('%.2f %%', 100 * $at->{errors}),
+                         share(used($at, 'client') / ($at->{all} || 1)))
+                         : ('none', ('') x 5)];
         }
     }
 
-    my $text = rows(['flow', 'found by', 'greatest rate /s', 'requests /s',
+    my $text = rows(['flow', 'found by', 'greatest rate, held /s', 'offered /s',
+                     'requests /s',
                      'p95 of the slowest route, ms', 'errors',
                      'the generator\'s share of the processor time'], @rows);
 
     for my $flow (flows($run)) {
         my $at = greatest($run, $flow) or next;
-        $text .= "- This deployment holds **$at->{offered} $What{$flow} a "
-                 . "second**. The bottleneck there: " . verdict($run, $at) . "\n";
+        $text .= '- This deployment holds **' . number(held($at))
+                 . " $What{$flow} a second** ($at->{offered} were offered). The "
+                 . 'bottleneck there: ' . verdict($run, $at) . "\n";
     }
 
     return "$text\n";
 }
 
 
-# sizing RUN SECONDS WHERE-FROM HUMAN-SECONDS
-sub sizing {
-    my ($run, $seconds, $from, $human) = @_;
-    my $at = greatest($run, 'reservation') or return '';
+# --- sizing ----------------------------------------------------------------
+
+# concert_queue's own, where nginx.conf says nothing else
+use constant { POLL_S => 1, CLAIM_S => 30 };
+
+# nextPoll is a tenth of the wait, within limits (src/core/queue.c)
+use constant { POLLS_IN_A_WAIT => 10, MOST_POLL_S => 60 };
+
+# A time of a directive's parameter, as nginx has them.
+sub seconds_of {
+    my ($directive, $parameter) = @_;
+    my %unit = (ms => 0.001, '' => 1, s => 1, m => 60, h => 3600);
+    my ($n, $unit) = $directive =~ /\b$parameter=(\d+)(ms|s|m|h|)(?!\S)/;
+
+    return defined $n ? $n * $unit{$unit} : undef;
+}
+
+# What one Redis, and a PostgreSQL as it was measured, cannot do.
+sub too_much {
+    my ($at, $redis, $postgres) = @_;
+    my $measured = cores($at);
+
+    return join '; ',
+        $redis > 1 ? '**more than the one thread of a Redis**' : (),
+        $postgres > $measured
+            ? '**PostgreSQL on more cores than were measured**' : ();
+}
+
+# Buyers who are in, at the pace of machines and at that of people.
+sub buyers {
+    my ($at, $paces) = @_;
     my $busy = ($at->{all} + $at->{stolen}) / (cores($at) || 1);
-    my %cost = map { $_ => used($at, $_) / $at->{done} }
+    my %cost = map { $_ => used($at, $_) / $at->{done} / $busy }
                    qw( nginx postgres redis );
-    my $cost = $cost{nginx} + $cost{postgres} + $cost{redis};
-    my @paces = ([$seconds, $from], [$human, 'a person who thinks']);
     my @rows;
 
     for my $buyers (1000, 10000, 100000) {
-        for (@paces) {
+        for (@$paces) {
             my ($pace, $name) = @$_;
-            next if !$pace;
             my $rate = $buyers / $pace;
+            my %cores = map { $_ => $rate * $cost{$_} } keys %cost;
+            my $all = $cores{nginx} + $cores{postgres} + $cores{redis};
 
             push @rows, [$buyers, sprintf('%s s (%s)', number($pace), $name),
                 number($rate), number($rate * $at->{requests} / $at->{done}),
-                (map { number($rate * $cost{$_} / $busy) }
-                     qw( nginx postgres redis )),
-                number($rate * $cost / $busy),
-                number($rate / $at->{offered})];
+                (map { number($_) } @cores{qw( nginx postgres redis )}, $all,
+                                    $rate / held($at)),
+                too_much($at, @cores{qw( redis postgres )})];
         }
     }
 
-    return "## Sizing\n\nAt the greatest rate ($at->{offered}/s by $at->{tool}) "
-        . 'the servers do '
+    return 'Rate = buyers who are in at once / seconds that a way takes. Cores = '
+        . 'rate x processor time of a way / ' . sprintf('%.2f', $busy)
+        . ", the share of the processors that was in use when the goal was still "
+        . "kept.\n\n"
+        . rows(['buyers at once', 'seconds of a way', 'ways /s', 'requests /s',
+                'cores for nginx', 'for PostgreSQL', 'for Redis', 'cores in all',
+                'times the rate held here', 'what stands against it'], @rows)
+        . "A second nginx may stand beside the first, but all that sell the same "
+        . "concerts have one queue and one database. Where Redis needs more than a "
+        . "core the sale has to be split by concert, each part with a Redis and a "
+        . "PostgreSQL of its own; where PostgreSQL needs more cores than there were, "
+        . "nobody has measured whether it can use them.\n\n";
+}
+
+# Polls a second of all who wait, if they are let in at a rate and ask again when
+# nextPoll says so: in the mean after a tenth of the time that is left.
+sub polls {
+    my ($people, $rate, $least, $most) = @_;
+    my ($wait, $n) = ($people / $rate, POLLS_IN_A_WAIT);
+    my ($near, $far) = map { my $end = $_ * $n; $end < $wait ? $end : $wait }
+                           $least, $most;
+
+    return $rate * ($near / $least + $n * log(($far || 1) / ($near || 1))
+                    + ($wait - $far) / $most);
+}
+
+# What `make bench ARGS=million` measured of tickets, if it ran.
+sub tickets {
+    my ($results) = @_;
+
+    for my $file (reverse sort glob "$results/*-bench/bench.json") {
+        my %is = (from => $file =~ s{.*/([^/]+)/[^/]+$}{$1}r);
+
+        for (@{ json($file)->{rows} }) {
+            $is{redis} = $_->{value}
+                if $_->{row} =~ /^Redis memory of a ticket that waits/;
+            $is{zone} = $1 if $_->{row} =~ /with (\d+) bytes a ticket$/;
+            $is{poll_us} = $1 if $_->{row} =~ /^poll of \d+ \(([\d.]+) us\)/;
+        }
+
+        return %is if $is{redis} && $is{zone} && $is{poll_us};
+    }
+
+    return;
+}
+
+# People who wait while others buy.
+sub waiting {
+    my ($run, $at, $results) = @_;
+    my $queue = $run->{about}{queue} // '';
+    my $least = seconds_of($queue, 'poll') // POLL_S;
+    my $most = (seconds_of($queue, 'claim') // CLAIM_S) / 2;
+    my %ticket = tickets($results);
+    my @memory = !%ticket ? () : ('cores of nginx for polls', 'MB of Redis',
+                                  'MB of shared memory');
+    my @rows;
+
+    $most = MOST_POLL_S if $most > MOST_POLL_S;
+
+    for my $people (10000, 100000, 1000000) {
+        my $polls = polls($people, held($at), $least, $most);
+
+        push @rows, [$people, number($people / held($at) / 60), number($polls),
+                     @memory ? (number($polls * $ticket{poll_us} / 1e6),
+                                map { number($people * $_ / 1e6) }
+                                    @ticket{qw( redis zone )}) : ()];
+    }
+
+    return "### Who waits\n\nWhen all of them are there, are let in at the rate "
+        . "that is held here, and ask again when `nextPoll` says so: after a tenth "
+        . "of the time that is left, at least $least s, at most $most s. Known "
+        . "tickets are answered from shared memory.\n\n"
+        . rows(['people who wait', 'minutes until the last is in', 'polls /s',
+                @memory], @rows)
+        . (@memory ? 'A poll takes ' . number($ticket{poll_us})
+                     . " us of nginx, a ticket $ticket{redis} bytes of Redis and "
+                     . "$ticket{zone} of shared memory: measured in `$ticket{from}/`.\n\n"
+                   : 'What polls and tickets cost was not measured here: '
+                     . "`make bench ARGS=million`.\n\n");
+}
+
+# sizing RUN RESULTS [SECONDS-OF-A-WAY => WHOSE]...
+sub sizing {
+    my ($run, $results, @paces) = @_;
+    my $at = greatest($run, 'reservation') or return '';
+
+    return "## Sizing\n\nAt the greatest rate (" . number(held($at))
+        . "/s by $at->{tool}) the servers do "
         . number($at->{requests} / (servers($at) || 1))
         . ' requests a second for each core that they use, and a way from the '
         . 'queue to the payment takes '
-        . join(', ', map { sprintf '%.3f ms of %s', 1000 * $cost{$_->[0]}, $_->[1] }
+        . join(', ', map { sprintf '%.3f ms of %s',
+                                   1000 * used($at, $_->[0]) / $at->{done}, $_->[1] }
                          grep { $_->[0] ne 'client' } @Who)
-        . ".\n\nRate = buyers who are in at once / seconds that a way takes. "
-        . 'Cores = rate x processor time of a way / ' . sprintf('%.2f', $busy)
-        . ', the share of the processors that was in use when the goal was still '
-        . "kept. Deployments = rate / $at->{offered}. Who waits in the queue costs "
-        . "a poll now and then, and is not counted.\n\n"
-        . rows(['buyers at once', 'seconds of a way', 'ways /s', 'requests /s',
-                'cores for nginx', 'for PostgreSQL', 'for Redis', 'cores in all',
-                'deployments like this one'], @rows);
+        . ".\n\n" . buyers($at, \@paces) . waiting($run, $at, $results);
 }
 
 1;

@@ -7,7 +7,7 @@ use strict;
 use warnings;
 
 use Exporter qw( import );
-use Report::Files qw( facts slurp table );
+use Report::Files qw( facts slurp stolen_percent table was_disturbed );
 use Report::Markdown qw( number rows );
 
 our @EXPORT_OK = qw( drill_row drill_head sheet );
@@ -36,30 +36,55 @@ sub verdicts {
 
 sub has_failed { return scalar grep { $_->[0] ne 'ok' } verdicts(@_); }
 
-sub alert {
-    my ($fact) = @_;
+# Older runs do not say whether anything looked for alerts, or which one had to
+# fire: then any alert shows the one, and the first is the other.
+sub was_monitored {
+    my ($run, $about) = @_;
 
-    return exists $fact->{alert_ms} ? seconds($fact->{alert_ms})
-                                    : 'no monitoring ran';
+    return $about->{monitored} // grep { $_->[1] =~ /^alert / } events($run);
+}
+
+# The alert, when it fired, when it ended.
+sub alert {
+    my ($run, $fact, $about) = @_;
+
+    return ('no monitoring ran', '-', '-') if !was_monitored($run, $about);
+    return ('**none fired**', '-', '-') if !exists $fact->{alert_ms};
+    return ($fact->{alert_name} // 'the first', seconds($fact->{alert_ms}),
+            exists $fact->{alert_ended_ms} ? seconds($fact->{alert_ended_ms})
+            : exists $fact->{alert_name} ? '**not ended**' : '-');
+}
+
+sub alert_text {
+    my ($name, $after, $ended) = alert(@_);
+
+    return "alert: $name" if $after eq '-';
+    return "alert: $name after $after"
+           . ($ended eq '-' ? '' : $ended =~ /^\*/ ? ', **which did not end**'
+              : ", which ended $ended after the fault was over");
 }
 
 sub drill_head {
-    return ['drill', 'first error after', 'alert after',
-            'well again after the end', 'calls that failed', 'other routes',
-            'all of it'];
+    return ['drill', 'first error after', 'alert', 'after',
+            'ended after the end', 'well again after the end',
+            'calls that failed', 'other routes', 'all of it'];
 }
 
+# drill_row ABOUT: of a run's facts, with its directory as `dir`
 sub drill_row {
-    my ($run) = @_;
+    my ($about) = @_;
+    my $run = $about->{dir};
     my %sheet = sheet_text($run);
     my %fact = facts("$run/facts.tsv");
 
-    return [$sheet{title}, seconds($fact{first_error_ms}), alert(\%fact),
-            seconds($fact{recovered_ms}),
+    return [$sheet{title}, seconds($fact{first_error_ms}),
+            alert($run, \%fact, $about), seconds($fact{recovered_ms}),
             "$fact{calls_failed} of $fact{calls}",
             ($fact{kept} ? 'kept their goal' : '**broke their goal**')
             . ", p95 at most $fact{kept_worst_p95_ms} ms",
-            has_failed($run) ? '**failed**' : 'passed'];
+            (has_failed($run) ? '**failed**' : 'passed')
+            . (was_disturbed($about)
+               ? ', the host took ' . stolen_percent($about) . ' %' : '')];
 }
 
 
@@ -122,18 +147,28 @@ sub gateway {
                 . "$f{payments_without_seats}."];
 }
 
+# What a reader must know before the times.
+sub disturbed {
+    my ($about) = @_;
+
+    return '' if !was_disturbed($about);
+    return '**The host took ' . stolen_percent($about) . ' % of the processors '
+           . "meanwhile: the times below are also those of waiting for it.**\n\n";
+}
+
+# sheet ABOUT: of a run's facts, with its directory as `dir`
 sub sheet {
-    my ($run) = @_;
+    my ($about) = @_;
+    my $run = $about->{dir};
     my %sheet = sheet_text($run);
     my %fact = facts("$run/facts.tsv");
-    my %about = facts("$run/about.tsv");
 
-    return "### $sheet{title}\n\n"
-        . rows(['', "$about{test}, $about{began}"],
+    return "### $sheet{title}\n\n" . disturbed($about)
+        . rows(['', "$about->{test}, $about->{began}"],
                ['cause', $sheet{cause}],
                ['seen by', "$sheet{'seen by'} First error "
-                . seconds($fact{first_error_ms}) . ' after the beginning; alert: '
-                . alert(\%fact) . '.'],
+                . seconds($fact{first_error_ms}) . ' after the beginning; '
+                . alert_text($run, \%fact, $about) . '.'],
                ['impact', "$sheet{impact} Here: $fact{calls_failed} of "
                 . "$fact{calls} calls failed in "
                 . seconds($fact{outage_ms}) . '. Unhurt were '

@@ -9,7 +9,10 @@ use Exporter qw( import );
 use JSON::PP ();
 
 our @EXPORT_OK = qw( slurp spew json table facts percentile used_between
-                     waits_between lanes_between );
+                     stolen_percent was_disturbed waits_between lanes_between );
+
+# of the runner, for runs from before it was a fact
+use constant MAX_STOLEN => 5;
 
 
 sub slurp {
@@ -84,6 +87,27 @@ sub used_between {
         @before = (0, 0) if $ms > $begin;
         $_ => [map { ($after[$_] - $before[$_]) / $seconds } 0, 1]
     } keys %first;
+}
+
+# Of the processors, what the host took while a run lasted; nothing if nobody
+# looked. The run's facts, with its directory as `dir`.
+sub stolen_percent {
+    my ($about) = @_;
+    my $file = "$about->{dir}/cpu.tsv";
+
+    return $about->{stolen_percent} if defined $about->{stolen_percent};
+    my %used = -s $file ? used_between($file, 0, 9**15) : ();
+    my ($all, $idle, $stolen) = map { my $u = $used{$_} // [0, 0];
+                                      $u->[0] + $u->[1] } qw( all idle stolen );
+    my $cores = $all + $idle + $stolen;
+    return $cores ? sprintf('%.1f', 100 * $stolen / $cores) : undef;
+}
+
+# Whether the host took so much that the run's times say little.
+sub was_disturbed {
+    my ($about) = @_;
+
+    return (stolen_percent($about) // 0) > ($about->{max_stolen} // MAX_STOLEN);
 }
 
 # Sessions of PostgreSQL that on the average did each thing, between two times.

@@ -10,7 +10,7 @@ use Exporter qw( import );
 our @EXPORT_OK = qw( lines stacked );
 
 my @Colors = ('#4878a8', '#c04030', '#50a060', '#d09030', '#8060a0',
-              '#c8c8c8');
+              '#d4d4d4', '#606060');
 
 
 sub gnuplot {
