@@ -33,7 +33,7 @@ sub data {
 sub lines {
     my ($file, $of, @series) = @_;
     my $text = "set title '$of->{title}'\nset xlabel '$of->{x}'\n"
-               . "set ylabel '$of->{y}'\nset grid\nset key top left\n"
+               . "set ylabel '$of->{y}'\nset grid\nset key outside right\n"
                . "set xrange [0:*]\n";
     my (@plots, $n);
 
