@@ -6,7 +6,6 @@
 
 : "${FLOWS:=reservation balance}" "${TOOLS:=k6 wrk}"
 : "${STEP:=8}" "${GROWTH:=1.6}" "${REFINE:=3}" "${MAX_STEPS:=16}"
-: "${MOST_CONNECTIONS:=$(( 64 * $(nproc) ))}"    # of wrk, each with a thread
 : "${GOAL_P95_MS:=100}" "${GOAL_ERRORS:=0.001}" "${MAX_STOLEN:=5}" "${TRIES:=3}"
 RAMP=2                  # seconds on the way to a step's rate
 WARM=1                  # seconds of wrk that do not count
@@ -16,6 +15,7 @@ PLACES_OF_ALL=10000     # of the queue, for all users: it is not the limit here
 K6_SCHEDULES=9          # all of the demo, with SEATS each
 WRK_SCHEDULES=3         # those of the first concert
 BASE=0                  # seats that the steps before have taken
+: "${MOST_CONNECTIONS:=$(( 64 * $(nproc) ))}"    # of wrk, each with a thread
 
 # first_rate FLOW TOOL: one that any machine keeps
 first_rate() {
