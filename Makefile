@@ -178,6 +178,8 @@ start: build ## the same in the background; returns when it is ready
 stop: ## stop what `start` started
 	@$(STACK) stop
 
+# beside a stack without a gateway its drills and its alerts could not run
+monitor: export GATEWAY := $(or $(GATEWAY),1)
 monitor: build ## Prometheus, Alertmanager and InfluxDB beside it, for Grafana
 	@$(INSTALL) monitor
 	@$(STACK) monitor
