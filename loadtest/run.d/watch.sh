@@ -14,9 +14,10 @@ watch_lanes() {
     watchers+=($!)
 }
 
-# Of the service's sessions: how many do what, five times a second.
+# Of the service's sessions: how many do what, five times a second. (From another
+# database: who is in this one is thrown out when it is made anew.)
 watch_waits() {
-    PGAPPNAME=loadtest-watch psql -X -q -A -t -F $'\t' \
+    PGAPPNAME=loadtest-watch psql -d postgres -X -q -A -t -F $'\t' \
         >"$out/waits.tsv" 2>/dev/null <<'END' &
 select (extract(epoch from now()) * 1000)::bigint,
        case when state <> 'active' then state
@@ -25,7 +26,8 @@ select (extract(epoch from now()) * 1000)::bigint,
        end,
        count(*)
 from pg_stat_activity
-where usename = 'concert_service' and state is not null
+where datname = 'concert' and usename = 'concert_service'
+  and state is not null
 group by 2
 \watch 0.2
 END
