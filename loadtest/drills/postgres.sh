@@ -2,6 +2,7 @@
 # PostgreSQL ends at once, with all of its sessions, and is away for a while.
 
 keeps='token get-token status-check leave'
+alert='StoreAway (group=write)|StoreAway (group=read)'
 
 fault_begin() {
     local pid

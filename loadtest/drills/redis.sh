@@ -3,6 +3,7 @@
 # append-only file has.
 
 keeps='payment balance charge my-reservations'
+alert='StoreAway (group=redis)'
 
 fault_begin() {
     local pid

@@ -18,6 +18,8 @@ version() { "$@" 2>&1 | grep -oE -m 1 '[0-9]+\.[0-9.]+[0-9]' | head -n 1; }
 
 about() {
     : >"$out/about.tsv"
+    monitored=0
+    ! find_monitor || monitored=1
     fact test "$1"
     fact began_ms "$(now_ms)"
     fact began "$(date -Iseconds)"
@@ -39,8 +41,42 @@ about() {
                   "$VAR/nginx/nginx.conf")"
 }
 
+# The monitoring of `make monitor`, if it runs.
+find_monitor() {
+    PROMETHEUS_URL=$(from_monitor PROMETHEUS_URL) || return 1
+    curl -fs --noproxy '*' -m 2 -o /dev/null "$PROMETHEUS_URL/-/ready"
+}
+
+# Leaves in $stolen the share, in per cent of all processors' time, that the host
+# of a virtual machine has taken since the watching began. Of what a test does
+# after its traffic no verdict says anything.
+traffic_ended() {
+    [[ -z $stolen ]] || return 0
+    stolen=$(awk -F '\t' '
+        $2 ~ /^(all|idle|stolen)$/ { used[$2] = $3 + $4 }
+        END { sum = used["all"] + used["idle"] + used["stolen"]
+              printf "%.0f", sum ? 100 * used["stolen"] / sum : 0 }' \
+        "$out/cpu.tsv")
+}
+
+# to_the_end COMMAND...: what the traffic ends with
+to_the_end() {
+    local code=0
+
+    "$@" || code=$?
+    traffic_ended
+    return $code
+}
+
+was_taken() { (( ${stolen:-0} > MAX_STOLEN )); }
+if_disturbed() { ! was_taken || echo " (the host took $stolen %)"; }
+
 # The report takes no run that has not come to its end.
 about_end() {
+    traffic_ended
+    fact stolen_percent "$stolen"
+    fact monitored "$monitored"
+    fact try "$try"
     fact ended_ms "$(now_ms)"
     fact complete 1
 }

@@ -6,7 +6,6 @@
 
 : "${FLOWS:=reservation balance}" "${TOOLS:=k6 wrk}"
 : "${STEP:=8}" "${GROWTH:=1.6}" "${REFINE:=3}" "${MAX_STEPS:=16}"
-: "${GOAL_P95_MS:=100}" "${GOAL_ERRORS:=0.001}" "${MAX_STOLEN:=5}" "${TRIES:=3}"
 RAMP=2                  # seconds on the way to a step's rate
 WARM=1                  # seconds of wrk that do not count
 PRICE=60000             # of a seat of the first concert

@@ -5,16 +5,22 @@
 # drills/NAME.sh has
 #
 #   keeps='ROUTE...'      routes that keep their goal while the fault lasts
+#   alert='ALERT|...'     what its alert's name begins with, in any of these ways
 #   fault_begin           begins it
 #   fault_end             ends it; returns when its cause is over
-#   drill_prepare         (if it wants) before the traffic
-#   drill_clean_up        (if it wants) whatever happens
-#   drill_verdicts        (if it wants) what else has to hold
-#   drill_script=FILE     (if it wants) other traffic than drill.js; it has to say
-#                         "fault at MS" when its traffic begins, BEFORE seconds
-#                         from then, and to go on for OUTAGE + AFTERWARDS
-#   drill_prove           (if it wants) the proof of that
-#   OUTAGE=SECONDS        (if it wants) another time than the others
+#
+# and may have
+#
+#   fault_turn            makes it another one, half way
+#   drill_prepare         before the traffic; if it fails there is no drill
+#   drill_clean_up        whatever happens
+#   drill_verdicts        what else has to hold
+#   drill_script=FILE     other traffic than drill.js; it has to say "fault at MS"
+#                         when its traffic begins, BEFORE seconds from then, to go
+#                         on for OUTAGE + AFTERWARDS, and to count what its clients
+#                         were told as faults.sql reads it
+#   drill_outage=SECONDS  another OUTAGE than the others
+#   other_log=FILE        the error log of another nginx, empty when it began
 #
 # and drills/NAME.txt what its incident sheet says of cause and prevention.
 # Left in the run's directory: events.tsv, lines of "MS EVENT DETAIL" (`event`
@@ -24,7 +30,6 @@
 # `status`.
 
 : "${BEFORE:=12}" "${OUTAGE:=20}" "${AFTERWARDS:=15}"   # seconds
-usual_outage=$OUTAGE
 ALERT_LIMIT_MS=15000
 RECOVERY_LIMIT_MS=5000
 SETTLE=8                # seconds until k6's thresholds count again
@@ -39,7 +44,9 @@ event() {
 sleep_until() {
     sleep "$(awk -v "ms=$(( $1 - $(now_ms) ))" \
              'BEGIN { printf "%.3f", (ms > 0 ? ms / 1000 : 0) }')" &
-    wait $!
+    sleeper=$!
+    wait "$sleeper"
+    sleeper=
 }
 
 is_function() { declare -F "$1" >/dev/null; }
@@ -47,12 +54,6 @@ if_there() { ! is_function "$1" || "$@"; }
 
 
 # --- alerts ----------------------------------------------------------------
-
-# The monitoring of `make monitor`, if it runs.
-find_monitor() {
-    PROMETHEUS_URL=$(from_monitor PROMETHEUS_URL) || return 1
-    curl -fs --noproxy '*' -m 2 -o /dev/null "$PROMETHEUS_URL/-/ready"
-}
 
 firing() {
     curl -fs --noproxy '*' -m 2 "$PROMETHEUS_URL/api/v1/alerts" \
@@ -102,15 +103,17 @@ await_resolved() {
 
 # One drill must not leave its functions to the next.
 load_drill() {
-    unset -f drill_prepare drill_clean_up drill_verdicts drill_prove
-    drill_script=loadtest/drill.js keeps='' urls=$BASE_URL OUTAGE=$usual_outage
+    unset -f drill_prepare drill_clean_up drill_verdicts fault_turn
+    drill_script=loadtest/drill.js keeps='' alert='' urls=$BASE_URL
+    drill_outage='' other_log=''
     # shellcheck source=/dev/null
     . "loadtest/drills/$1.sh"
     cp "loadtest/drills/$1.txt" "$out/sheet.txt"
+    outage=${drill_outage:-$OUTAGE}
 }
 
 drill_k6() {
-    BASE_URLS=$urls KEEPS=$keeps BEFORE=$BEFORE OUTAGE=$OUTAGE \
+    BASE_URLS=$urls BEFORE=$BEFORE OUTAGE=$outage \
         AFTERWARDS=$AFTERWARDS SETTLE=$SETTLE K6_CSV_TIME_FORMAT=unix_milli \
         run_k6 --out "csv=$out/calls.csv" "$drill_script"
 }
@@ -144,90 +147,91 @@ becomes_ready() {
 usual_verdicts() {
     local name=$1
 
-    perl loadtest/phases "$out" "$keeps" || :
+    perl loadtest/phases "$out" "$keeps" "$alert" || :
     verdict "$name: the fault was met" fact_is failed '> 0'
-    verdict "$name: other routes kept their goal" fact_is kept '== 1'
+    timely "$name: other routes kept their goal" fact_is kept '== 1'
 
     if [[ -n ${SMOKE:-} ]]; then
         verdict "$name: by itself well again" becomes_ready
-    else
-        verdict "$name: by itself well again within 5 s of the fault's end" \
-            fact_is recovered_ms "<= $RECOVERY_LIMIT_MS"
-        verdict "$name: nothing failed afterwards" fact_is failed_after '== 0'
+        return 0
     fi
 
-    [[ -z $alerting ]] || verdict "$name: an alert within 15 s" \
+    timely "$name: by itself well again within 5 s of the fault's end" \
+        fact_is recovered_ms "<= $RECOVERY_LIMIT_MS"
+    timely "$name: nothing failed afterwards" fact_is failed_after '== 0'
+    (( monitored )) || return 0
+    timely "$name: its alert within 15 s, ${alert//|/ or }" \
         fact_is alert_ms "<= $ALERT_LIMIT_MS"
-    verdict "$name: no seat and no won lost or doubled, the proof in SQL" \
-        "$(is_function drill_prove && echo drill_prove || echo prove_calls)"
+    timely "$name: the alert ended" fact_is alert_ended_ms '>= 0'
 }
 
 drill_log_is_clean() {
-    ! tail -c "+$(( log_size + 1 ))" "$error_log" \
+    ! { tail -c "+$(( log_size + 1 ))" "$error_log"
+        [[ -z $other_log ]] || cat "$other_log"; } \
         | grep -E '\[(alert|emerg)\]'
 }
 
 # Leaves in $begins when the fault is to begin: the script knows when its traffic
-# does.
+# does. Fails if k6 has ended without it.
 await_plan() {
     begins=
 
     until [[ -n $begins ]]; do
-        kill -0 "$k6_pid" 2>/dev/null \
-            || die "k6 has ended before the fault ($out/k6.txt)"
+        kill -0 "$k6_pid" 2>/dev/null || return 1
         sleep 0.1
         begins=$(sed -n 's/.*fault at \([0-9]*\).*/\1/p' "$out/k6.txt" \
                  2>/dev/null | head -n 1)
     done
 }
 
-begin_fault() {
+# From its beginning to its end.
+the_fault() {
+    local over=$(( begins + outage * 1000 ))
+
     sleep_until "$begins"
     event 'fault begun' "$name"
+    fault_at_work=1
     fault_begin
-}
 
-end_fault() {
+    if is_function fault_turn; then
+        sleep_until "$(( (begins + over) / 2 ))"
+        fault_turn
+    fi
+
     sleep_until "$over"
     event 'mending begun' "$name"
     fault_end
     event 'fault over' "$name"
+    fault_at_work=
 }
 
-# end_drill: also when it was interrupted
-end_drill() {
+# What watches alerts; and, if the drill was interrupted, k6 and who sleeps. (An
+# interrupted `wait` must not be followed by another one for the same process: it
+# may never return.)
+end_helpers() {
     local pid
 
-    [[ -z ${fault_at_work:-} ]] || fault_end
+    for pid in $sleeper $alerts ${k6_pid:+$(pgrep -P "$k6_pid")} $k6_pid; do
+        disown "$pid" 2>/dev/null || :
+        kill -KILL "$pid" 2>/dev/null || :
+        gone "$pid"
+    done
+
+    sleeper='' alerts='' k6_pid=''
+}
+
+# end_drill: also when it was interrupted, and then whatever fails of it
+end_drill() {
+    [[ -z $fault_at_work ]] || ( fault_end ) || :
     fault_at_work=
-
-    # k6 is at work only if the drill was interrupted
-    if [[ -n $k6_pid ]]; then
-        for pid in $(pgrep -P "$k6_pid" || :); do
-            kill -INT "$pid" 2>/dev/null || :
-        done
-    fi
-
-    if_there drill_clean_up
+    end_helpers
+    ( if_there drill_clean_up ) || :
     watch_end
     at_end=watch_end
 }
 
-run_drill() {
-    local name=$1 begins over
-    told=1 k6_pid=''
-
-    say "=== drill-$name"
-    begin "drill-$name"
-    load_drill "$name"
-    fresh
-    alerting=
-    : >"$out/events.tsv"
-    at_end=end_drill
-    if_there drill_prepare
-
-    if find_monitor; then
-        alerting=1
+begin_traffic() {
+    if (( monitored )); then
         watch_alerts &
         alerts=$!
     else
@@ -237,22 +241,56 @@ run_drill() {
     watch_begin
     drill_k6 &
     k6_pid=$!
-    await_plan
-    event 'traffic begins'
-    over=$(( begins + OUTAGE * 1000 ))
-    fault_at_work=1
-    begin_fault
-    end_fault
-    fault_at_work=
-    verdict "drill-$name: k6's thresholds" wait "$k6_pid"
+}
+
+end_traffic() {
+    timely "drill-$name: k6's thresholds" to_the_end wait "$k6_pid"
     k6_pid=
     event 'traffic ended'
-    [[ -z $alerting ]] || { await_resolved; kill "$alerts" 2>/dev/null || :; }
+    (( ! monitored )) || [[ -n ${SMOKE:-} ]] || await_resolved
+}
+
+# What came of it, in the order in which it is found out.
+drill_findings() {
     sort -n -o "$out/events.tsv" "$out/events.tsv"
     usual_verdicts "drill-$name"
     if_there drill_verdicts
+    verdict "drill-$name: no seat and no won lost or doubled, the proof in SQL" \
+        prove_calls
     verdict "drill-$name: no errors in the script" has_no_errors
     verdict "drill-$name: nginx's error log" drill_log_is_clean
+}
+
+# One that cannot begin has failed; the tests after it go on.
+run_drill() {
+    local name=$1 begins='' outage
+    told=1 fault_at_work='' sleeper='' alerts='' k6_pid=''
+
+    say "=== drill-$name"
+    begin "drill-$name"
+    load_drill "$name"
+    fresh
+    : >"$out/events.tsv"
+    at_end=end_drill
+
+    if ! if_there drill_prepare; then
+        verdict "drill-$name: it can begin" false
+        end_drill
+        return 0
+    fi
+
+    begin_traffic
+
+    if ! await_plan; then
+        verdict "drill-$name: k6 goes on until the fault" false
+        end_drill
+        return 0
+    fi
+
+    event 'traffic begins'
+    the_fault
+    end_traffic
+    drill_findings
     end_drill
     sort -n -o "$out/events.tsv" "$out/events.tsv"
     about_end
