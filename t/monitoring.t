@@ -388,6 +388,19 @@ is_deeply [ grep { !$Is{$_} } $Datasources =~ /\$(\w+)/g ], [],
           'with what is in the environment';
 
 
+# --- drills ----------------------------------------------------------------
+
+{
+    local @ENV{qw( SMOKE BEFORE OUTAGE AFTERWARDS RATE )} = (1, 1, 2, 2, 4);
+    my $said = stack('exec', 'loadtest/run', 'drill-gateway', 'drill-nginx');
+
+    like $said, qr/ 0 failed/, 'the gateway and an nginx come back'
+        or diag $said;
+    is_deeply [ glob "$Var/monitor/nginx-*.json" ], [],
+              'nobody looks for the second nginx any more';
+}
+
+
 # --- the end ---------------------------------------------------------------
 
 unlike stack('stop'), qr/exit status/, 'the stack is stopped';

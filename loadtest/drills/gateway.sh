@@ -3,7 +3,8 @@
 # stack with GATEWAY=1.
 
 drill_script=loadtest/gateway_outage.js
-[[ -n ${SMOKE:-} ]] || drill_outage=30
+drill_outage=30
+[[ -z ${SMOKE:-} ]] || drill_outage=4   # the gateway's timeout is 2 s
 keeps='token leave get-concerts get-seat balance charge reservation cancel payment
        order'
 alert=BreakerOpen

@@ -211,7 +211,7 @@ the_fault() {
 end_helpers() {
     local pid
 
-    for pid in $sleeper $alerts ${k6_pid:+$(pgrep -P "$k6_pid")} $k6_pid; do
+    for pid in $sleeper $alerts $k6_pid ${k6_pid:+$(pgrep -P "$k6_pid")}; do
         disown "$pid" 2>/dev/null || :
         kill -KILL "$pid" 2>/dev/null || :
         gone "$pid"
