@@ -126,7 +126,8 @@ sub gateway {
     return if !exists $fact->{times_open};
 
     my %f = (map({ $_ => '-' } qw( first_open_ms open_after_threshold_ms
-                                   closed_ms refused_p99_ms others_p95_ratio )),
+                                   closed_ms probes_most refused_p99_ms
+                                   others_p95_ratio )),
              %$fact);
 
     return ['breaker', "Open $f{first_open_ms} ms after the beginning, "

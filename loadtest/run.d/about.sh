@@ -75,6 +75,7 @@ if_disturbed() { ! was_taken || echo " (the host took $stolen %)"; }
 about_end() {
     traffic_ended
     fact stolen_percent "$stolen"
+    fact max_stolen "$MAX_STOLEN"
     fact monitored "$monitored"
     fact try "$try"
     fact ended_ms "$(now_ms)"
