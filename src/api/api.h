@@ -140,7 +140,7 @@ ngx_int_t ngx_http_concert_card_start(ngx_http_concert_call_t *call,
 ngx_int_t ngx_http_concert_card_word(ngx_http_concert_call_t *call,
     json_t *body, const char *name, size_t min, size_t max, ngx_str_t *word);
 
-/* appends what nginx's own formats say, at most 2048 bytes at once */
+/* appends what nginx's own formats say */
 void ngx_http_concert_print(ngx_http_concert_json_t *json, const char *fmt,
     ...);
 

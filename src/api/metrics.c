@@ -1,7 +1,7 @@
 
 /*
  * For operators: GET /metrics in the text format of Prometheus.  Read from
- * shared memory alone, so it answers when everything else is away.
+ * shared memory alone, so it answers when every store is away.
  */
 
 #include "api/api.h"
@@ -447,18 +447,4 @@ ngx_http_concert_metrics_rate(ngx_http_concert_json_t *out, const char *name,
         "# HELP concert_circuitbreaker_%s In percent; -1 is not known.\n"
         "# TYPE concert_circuitbreaker_%s gauge\n"
         "concert_circuitbreaker_%s %.2f\n", name, name, name, (double) rate);
-}
-
-
-void
-ngx_http_concert_print(ngx_http_concert_json_t *json, const char *fmt, ...)
-{
-    u_char    text[2048], *last;
-    va_list   args;
-
-    va_start(args, fmt);
-    last = ngx_vslprintf(text, text + sizeof(text), fmt, args);
-    va_end(args);
-
-    ngx_http_concert_json_raw(json, text, last - text);
 }

@@ -1,7 +1,7 @@
 
 /*
  * For operators: GET /status, in JSON: what the page at /ops/ shows.  Read from
- * shared memory alone, so it answers when everything else is away.
+ * shared memory alone, so it answers when every store is away.
  */
 
 #include "api/api.h"

@@ -1,9 +1,15 @@
 
 /*
  * What workers share: counters in a slot a worker, summed when they are read,
- * the last known state of the queue, a copy of its tickets, and pages of the
- * catalog.  Atomic operations, no lock that anybody waits for and no I/O;
- * everything may be stale or lost without harm.
+ * the last known state of the queue, a copy of its tickets, pages of the
+ * catalog, and the breaker.  No I/O; everything may be stale or lost without
+ * harm.
+ *
+ * What requests of the queue and the catalog need is read and written by atomic
+ * operations alone.  The breaker and the counted seats are under the zone's
+ * slab mutex, as long as it takes to copy them: who asks waits for who is
+ * there, so that a worker that is stopped in it (by a debugger) stops them all.
+ * From one that died the master takes it away.
  */
 
 

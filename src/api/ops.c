@@ -7,10 +7,9 @@
 #include "api/api.h"
 
 
-static ngx_int_t ngx_http_concert_console_parse(ngx_http_request_t *r,
+static ngx_int_t ngx_http_concert_ops_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body);
-static ngx_int_t ngx_http_concert_console_start(
-    ngx_http_concert_call_t *call);
+static ngx_int_t ngx_http_concert_ops_start(ngx_http_concert_call_t *call);
 
 
 ngx_http_concert_route_t  ngx_http_concert_ops_route = {
@@ -18,8 +17,8 @@ ngx_http_concert_route_t  ngx_http_concert_ops_route = {
     {
         { NGX_HTTP_GET,
           0,
-          ngx_http_concert_console_parse,
-          ngx_http_concert_console_start,
+          ngx_http_concert_ops_parse,
+          ngx_http_concert_ops_start,
           NULL }
     }
 };
@@ -28,7 +27,7 @@ ngx_http_concert_route_t  ngx_http_concert_ops_route = {
 /* the last part of the path is the file's name; none is the page's */
 
 static ngx_int_t
-ngx_http_concert_console_parse(ngx_http_request_t *r,
+ngx_http_concert_ops_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
     ngx_str_t                  name;
@@ -64,7 +63,7 @@ ngx_http_concert_console_parse(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_concert_console_start(ngx_http_concert_call_t *call)
+ngx_http_concert_ops_start(ngx_http_concert_call_t *call)
 {
     ngx_http_concert_file_t   *file;
     ngx_http_concert_reply_t  *reply;
