@@ -166,7 +166,12 @@ static char *ngx_http_concert_check_msec(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_concert_check_count(ngx_conf_t *cf, void *post,
     void *data);
-static ngx_int_t ngx_http_concert_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_concert_init_zone(ngx_shm_zone_t *shm_zone,
+    void *data);
+static ngx_int_t ngx_http_concert_check_workers(ngx_cycle_t *cycle,
+    ngx_http_concert_main_conf_t *cmcf);
+static ngx_int_t ngx_http_concert_check_pools(ngx_cycle_t *cycle,
+    ngx_http_concert_main_conf_t *cmcf);
 static ngx_int_t ngx_http_concert_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_concert_init_groups(ngx_cycle_t *cycle);
 static void ngx_http_concert_exit_process(ngx_cycle_t *cycle);
@@ -385,7 +390,7 @@ ngx_module_t  ngx_http_concert_module = {
     ngx_http_concert_commands,             /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    ngx_http_concert_init_module,          /* init module */
+    NULL,                                  /* init module */
     ngx_http_concert_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -729,7 +734,8 @@ ngx_http_concert_add_zone(ngx_conf_t *cf, ngx_http_concert_main_conf_t *cmcf,
         return NGX_CONF_ERROR;
     }
 
-    shm_zone->init = ngx_http_concert_zone_init;
+    shm_zone->init = ngx_http_concert_init_zone;
+    shm_zone->data = cf->cycle;
     cmcf->shm_zone = shm_zone;
 
     return NGX_CONF_OK;
@@ -1923,17 +1929,61 @@ ngx_http_concert_check_count(ngx_conf_t *cf, void *post, void *data)
 }
 
 
+/*
+ * The zone is made when the configuration has been read to its end, so that
+ * what stands outside of the http block is known; a reload that fails here
+ * leaves the old configuration at work.
+ */
+
 static ngx_int_t
-ngx_http_concert_init_module(ngx_cycle_t *cycle)
+ngx_http_concert_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
-    ngx_http_concert_group_t      *gateway;
+    ngx_cycle_t                   *cycle;
     ngx_http_concert_main_conf_t  *cmcf;
 
+    cycle = shm_zone->data;
     cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_concert_module);
 
-    if (cmcf == NULL || cmcf->needs == 0) {
-        return NGX_OK;
+    if (cmcf->needs
+        && (ngx_http_concert_check_workers(cycle, cmcf) != NGX_OK
+            || ngx_http_concert_check_pools(cycle, cmcf) != NGX_OK))
+    {
+        return NGX_ERROR;
     }
+
+    return ngx_http_concert_zone_init(shm_zone, data);
+}
+
+
+/* each worker has a slot of its own in the zone */
+
+static ngx_int_t
+ngx_http_concert_check_workers(ngx_cycle_t *cycle,
+    ngx_http_concert_main_conf_t *cmcf)
+{
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    cmcf->workers = ccf->master ? ccf->worker_processes : 1;
+
+    if (cmcf->workers > NGX_HTTP_CONCERT_SLOTS) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "concert: there is no room for %ui worker processes: "
+                      "write \"worker_processes %d;\" or fewer",
+                      cmcf->workers, NGX_HTTP_CONCERT_SLOTS);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_check_pools(ngx_cycle_t *cycle,
+    ngx_http_concert_main_conf_t *cmcf)
+{
+    ngx_http_concert_group_t  *gateway;
 
     if (ngx_thread_pool_get(cycle, &ngx_http_concert_pool) == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
@@ -1985,8 +2035,7 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
     ngx_http_concert_conf = cmcf;
 
     zone = cmcf->shm_zone->data;
-    cmcf->slot = &zone->slots[ngx_worker % NGX_HTTP_CONCERT_SLOTS];
-    cmcf->slot->streams = 0;
+    cmcf->slot = &zone->slots[ngx_worker];
     ngx_http_concert_zone_enter(cmcf->slot);
 
     json_object_seed(0);
@@ -2019,9 +2068,8 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
 static ngx_int_t
 ngx_http_concert_init_groups(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                      i;
-    ngx_http_concert_group_t       *group;
-    ngx_http_concert_lane_stats_t  *stats;
+    ngx_uint_t                 i;
+    ngx_http_concert_group_t  *group;
 
     /* the lanes connect at once, and the time is still that of the master */
 
@@ -2034,12 +2082,7 @@ ngx_http_concert_init_groups(ngx_cycle_t *cycle)
             continue;
         }
 
-        stats = &ngx_http_concert_conf->slot->lanes[i];
-        stats->waiting = 0;
-        stats->busy = 0;
-        stats->down = 0;
-
-        group->stats = stats;
+        group->stats = &ngx_http_concert_conf->slot->lanes[i];
         group->pool = ngx_thread_pool_get(cycle,
                                           i == NGX_HTTP_CONCERT_GATEWAY
                                           ? &ngx_http_concert_gateway_pool

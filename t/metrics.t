@@ -117,6 +117,16 @@ sub requests {
     cmp_ok $nginx->metric('concert_lane_batch_size_count{group="read"}'),
            '>=', 1, 'the size of batches is a histogram';
 
+    my %lanes = (read => 4, write => 2, redis => 1);
+    is_deeply { map { $_ => $nginx->metric(qq(concert_lanes{group="$_"})) }
+                    keys %lanes },
+              { map { $_ => 2 * $lanes{$_} } keys %lanes },
+              'lanes are those of all workers, as are those that work';
+    is_deeply { map { $_->{group} => $_->{lanes} }
+                    @{ $nginx->nobody->get('/status')->json->{lanes} } },
+              { map { $_ => 2 * $lanes{$_} } keys %lanes },
+              'in status, too';
+
     for my $group (qw( read write redis )) {
         is $nginx->metric(qq(concert_lane_waiting_calls{group="$group"})), 0,
            "the depth of the lanes of $group is told";
@@ -146,6 +156,27 @@ sub requests {
         eventually { $nginx->metric('concert_workers_died_total') == $n }
                    "a worker that was killed is counted ($n)";
     }
+
+    $nginx->quit;
+}
+
+# each worker needs a slot for its numbers
+{
+    my $refused = qr/\[emerg\].*there is no room for 33 worker processes: write "worker_processes 32;"/;
+    my $nginx = nginx(workers => 2);
+    my $ann = $nginx->client(user(7));
+    my @workers = workers($nginx);
+
+    ok !eval { nginx(workers => 33) }, 'more than 32 workers do not start';
+    like $@, $refused, 'and nginx says what to write';
+
+    $nginx->reload(qr/worker_processes 2/, 'worker_processes 33');
+    eventually { grep { /$refused/ } $nginx->log } 'nor do they by a reload';
+    $nginx->reload(qr/thread_pool concert_io .*/, '');
+    eventually { grep { /write "thread_pool concert_io threads=7;"/ }
+                      $nginx->log } 'nor does one without threads';
+    is $ann->balance, 7, 'and what was there goes on';
+    is_deeply [ workers($nginx) ], \@workers, 'as it was';
 
     $nginx->quit;
 }

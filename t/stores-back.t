@@ -109,6 +109,47 @@ sub cut_redis {
     $nginx->stop;
 }
 
+# What a worker told of now goes with it, though nobody takes its place.
+{
+    my $one = [ qr/worker_processes 2/, 'worker_processes 1' ];
+    my $down = 'concert_lane_down{group="write"}';
+    my $nginx = nginx(workers => 2,
+                      http => qq{concert_postgres "$conninfo";});
+
+    cut_postgres();
+    eventually { $nginx->metric($down) == 2 }
+               'PostgreSQL is away for both workers';
+    $nginx->reload(@$one);
+    eventually { $nginx->workers == 1 } 'and then there is one';
+    eventually { $nginx->metric($down) == 1 } 'for which it is away';
+
+    link_postgres();
+    eventually { $nginx->metric($down) == 0 } 'until it is back for all';
+    $nginx->stop;
+
+    $nginx = nginx(workers => 2, http => qq{concert_postgres "$conninfo";});
+    cut_postgres();
+    eventually { $nginx->metric($down) == 2 } 'it is away again';
+
+    my @old = $nginx->workers;
+    kill STOP => @old;
+    $nginx->reload(@$one);
+    eventually { $nginx->workers == 3 } 'two workers that cannot end';
+    kill KILL => @old;
+    eventually { $nginx->workers == 1 } 'are killed';
+    eventually { $nginx->metric($down) == 1 } 'and one is left';
+
+    link_postgres();
+    eventually { $nginx->metric($down) == 0 } 'for which PostgreSQL is back';
+    is $nginx->metric('concert_workers_died_total'), 1,
+       'who died in a place that nobody takes is counted once';
+
+    cut_postgres();
+    $nginx->quit;
+    unlink "$links/.s.PGSQL.5432";
+    link_postgres();
+}
+
 {
     link_redis();
 

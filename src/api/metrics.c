@@ -88,6 +88,7 @@ ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
 
     zone = ngx_http_concert_conf->shm_zone->data;
 
+    ngx_http_concert_zone_bury(zone);
     ngx_http_concert_call_json(call, &out, 16384);
 
     ngx_http_concert_metrics_requests(&out, zone);
@@ -183,7 +184,7 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
     ngx_http_concert_lane_stats_t        stats[NGX_HTTP_CONCERT_GROUPS];
 
     ngx_http_concert_print(out,
-        "# HELP concert_lanes Lanes of a worker.\n"
+        "# HELP concert_lanes Lanes of all workers.\n"
         "# TYPE concert_lanes gauge\n");
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
@@ -195,7 +196,8 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
         }
 
         ngx_http_concert_print(out, "concert_lanes{group=\"%V\"} %ui\n",
-                               &group->name, group->nlanes);
+                               &group->name,
+                               group->nlanes * ngx_http_concert_conf->workers);
     }
 
     for (stat = ngx_http_concert_lane_stats; stat->name; stat++) {

@@ -54,6 +54,7 @@ ngx_http_concert_status_start(ngx_http_concert_call_t *call)
     zone = conf->shm_zone->data;
     now = ngx_http_concert_status_clock();
 
+    ngx_http_concert_zone_bury(zone);
     ngx_http_concert_call_json(call, &json, 16384);
 
     ngx_http_concert_json_text(&json,
@@ -147,9 +148,10 @@ ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
             "{\"group\":\"%V\",\"lanes\":%ui,\"batch\":%ui,\"busy\":%uA,"
             "\"waiting\":%uA,\"down\":%s,\"batches\":%uA,\"calls\":%uA,"
             "\"failed\":%uA,\"refused\":%uA}",
-            &group->name, group->nlanes, group->batch, stats.busy,
-            stats.waiting, stats.down ? "true" : "false", stats.batches,
-            stats.calls, stats.failed, stats.refused);
+            &group->name, group->nlanes * ngx_http_concert_conf->workers,
+            group->batch, stats.busy, stats.waiting,
+            stats.down ? "true" : "false", stats.batches, stats.calls,
+            stats.failed, stats.refused);
     }
 
     ngx_http_concert_json_text(json, "]");

@@ -113,6 +113,7 @@ typedef struct {
     ngx_flag_t                        has_breaker;
     ngx_http_concert_identity_conf_t  identity;
 
+    ngx_uint_t                        workers;
     ngx_http_concert_slot_t          *slot;          /* of this worker */
 } ngx_http_concert_main_conf_t;
 

@@ -10,6 +10,8 @@ static ngx_int_t ngx_http_concert_zone_catalog(ngx_slab_pool_t *shpool,
     ngx_http_concert_zone_t *zone);
 static ngx_int_t ngx_http_concert_zone_tickets(ngx_slab_pool_t *shpool,
     ngx_http_concert_zone_t *zone);
+static ngx_uint_t ngx_http_concert_zone_died(ngx_http_concert_slot_t *slot);
+static void ngx_http_concert_zone_still(ngx_http_concert_slot_t *slot);
 static void ngx_http_concert_zone_add(void *sum, const void *part,
     size_t size);
 
@@ -131,18 +133,11 @@ ngx_http_concert_zone_page(ngx_shm_zone_t *shm_zone,
 }
 
 
-/* after a reload the old worker, who still works, is no dead one */
-
 void
 ngx_http_concert_zone_enter(ngx_http_concert_slot_t *slot)
 {
-    ngx_pid_t  last;
-
-    last = (ngx_pid_t) slot->pid;
-
-    if (last && kill(last, 0) == -1 && ngx_errno == NGX_ESRCH) {
-        (void) ngx_atomic_fetch_add(&slot->died, 1);
-    }
+    (void) ngx_http_concert_zone_died(slot);
+    ngx_http_concert_zone_still(slot);
 
     slot->pid = (ngx_atomic_uint_t) ngx_pid;
 }
@@ -151,7 +146,64 @@ ngx_http_concert_zone_enter(ngx_http_concert_slot_t *slot)
 void
 ngx_http_concert_zone_leave(ngx_http_concert_slot_t *slot)
 {
-    (void) ngx_atomic_cmp_set(&slot->pid, (ngx_atomic_uint_t) ngx_pid, 0);
+    if (ngx_atomic_cmp_set(&slot->pid, (ngx_atomic_uint_t) ngx_pid, 0)) {
+        ngx_http_concert_zone_still(slot);
+    }
+}
+
+
+void
+ngx_http_concert_zone_bury(ngx_http_concert_zone_t *zone)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_SLOTS; i++) {
+        if (ngx_http_concert_zone_died(&zone->slots[i])) {
+            ngx_http_concert_zone_still(&zone->slots[i]);
+        }
+    }
+}
+
+
+/*
+ * Whether the slot's worker is dead, which is found out once.  After a reload
+ * the old worker, who still works, is no dead one.
+ */
+
+static ngx_uint_t
+ngx_http_concert_zone_died(ngx_http_concert_slot_t *slot)
+{
+    ngx_atomic_uint_t  last;
+
+    last = slot->pid;
+
+    if (last == 0
+        || kill((ngx_pid_t) last, 0) == 0 || ngx_errno != NGX_ESRCH
+        || !ngx_atomic_cmp_set(&slot->pid, last, 0))
+    {
+        return 0;
+    }
+
+    (void) ngx_atomic_fetch_add(&slot->died, 1);
+
+    return 1;
+}
+
+
+/* nothing is going on; a worker that has just entered sets all of it anew */
+
+static void
+ngx_http_concert_zone_still(ngx_http_concert_slot_t *slot)
+{
+    ngx_uint_t  i;
+
+    slot->streams = 0;
+
+    for (i = 0; i < NGX_HTTP_CONCERT_ZONE_GROUPS; i++) {
+        slot->lanes[i].waiting = 0;
+        slot->lanes[i].busy = 0;
+        slot->lanes[i].down = 0;
+    }
 }
 
 

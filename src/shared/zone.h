@@ -171,10 +171,17 @@ void ngx_http_concert_zone_page(ngx_shm_zone_t *shm_zone,
 
 /*
  * A worker writes its pid into its slot and takes it out when it ends, so that
- * the next one sees whether it did.
+ * the next one sees whether it did.  Who enters and who leaves also takes out
+ * what the slot says of now, unless it is another worker's by then.
  */
 void ngx_http_concert_zone_enter(ngx_http_concert_slot_t *slot);
 void ngx_http_concert_zone_leave(ngx_http_concert_slot_t *slot);
+
+/*
+ * The same for workers that died: after a reload to fewer workers nobody enters
+ * their slots.  Before slots are added up.
+ */
+void ngx_http_concert_zone_bury(ngx_http_concert_zone_t *zone);
 
 void ngx_http_concert_zone_request(ngx_http_concert_slot_t *slot,
     ngx_uint_t route, ngx_uint_t status, ngx_msec_t ms);

@@ -877,6 +877,18 @@ sub workers {
     return split ' ', <$in> // '';
 }
 
+# Reads the configuration anew, as it was at the start but for one thing.
+sub reload {
+    my ($self, $what, $instead) = @_;
+
+    my $file = "$self->{root}/nginx.conf";
+    open my $out, '>', $file or die "$file: $!";
+    print $out $self->{configuration} =~ s/$what/$instead/r;
+    close $out or die "$file: $!";
+
+    CORE::kill HUP => $self->{pid};
+}
+
 # SIGKILL, at once for all: of the master, which nobody replaces, and of its
 # workers, of which init hears.
 sub kill {
