@@ -165,6 +165,54 @@ sub refund {
 }
 
 
+# deposits into virtual accounts
+{
+    my $unsettled = sub { sql("select $_[0] from concert.unsettled()") };
+    my $deposits = sub { $Nginx->metric('concert_payments_deposits') };
+    my $before = $unsettled->('deposits');
+
+    my $held = hold($User, $Schedule, ++$Seat);
+    my $order = $Ann->post('/api/payments/orders',
+                           { userId => 0 + $User,
+                             reservationId => 0 + $held })->json;
+    my $window = $Gateway->window(%$order, card => 'deposit');
+    my $answer = $Ann->post('/api/reservations/payments', {
+        userId => 0 + $User, reservationId => 0 + $held, amount => 1500,
+        method => 'card', map { $_ => $window->{$_} } qw( orderId paymentKey )
+    });
+    my $paid = { %$window, held => $held,
+                 payment => $answer->json->{paymentId} };
+    my $left = claimed(0, card => 'deposit');
+
+    is $answer->status, 202, 'who is to pay into an account is told to wait';
+    eventually { $deposits->() == $before + 2 }
+        'and so is whom the settle job finds';
+    is_deeply [ map { payment($_) . ' ' . reservation($_) } $paid, $left ],
+              [ ('PENDING PAYING') x 2 ], 'the seats are kept';
+    is $unsettled->('pending'),
+       sql('select count(*) from concert.orders
+            where pending_since is not null') - $before - 2,
+       'but it is not counted with what is not known';
+
+    my $told = $Nginx->nobody->get('/status')->json->{payments};
+    is $told->{deposits}, $before + 2, 'status tells how many';
+    like $told->{seenAt}, qr/^\d{4}-\d\d-\d\dT/, 'and when it was so';
+
+    is $Gateway->ask(POST => '/window/deposit',
+                     { paymentKey => $paid->{paymentKey} })->status, 200,
+       'when the deposit comes';
+    webhook($paid->{orderId});
+    eventually { payment($paid) eq 'PAID' } 'it is paid';
+
+    is $Gateway->cancel($left)->status, 200, 'when the account is closed';
+    webhook($left->{orderId});
+    eventually { payment($left) eq 'REFUNDED' } 'it is given up';
+    is_deeply [ map { reservation($_) } $paid, $left ], [ qw( PAID HELD ) ],
+              'and so are the seats';
+    eventually { $deposits->() == $before } 'then no deposit is awaited';
+}
+
+
 # the gateway's own window gives it back
 {
     my $card = claimed(0);

@@ -386,10 +386,14 @@ ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
         "# HELP concert_payments_refunding_age_seconds Age of the oldest of "
         "them.\n"
         "# TYPE concert_payments_refunding_age_seconds gauge\n"
-        "concert_payments_refunding_age_seconds %uA.%03uA\n",
+        "concert_payments_refunding_age_seconds %uA.%03uA\n"
+        "# HELP concert_payments_deposits Payments that wait for a deposit "
+        "into a virtual account.\n"
+        "# TYPE concert_payments_deposits gauge\n"
+        "concert_payments_deposits %uA\n",
         cards->pending, cards->pending_age / 1000, cards->pending_age % 1000,
         cards->refunding, cards->refunding_age / 1000,
-        cards->refunding_age % 1000);
+        cards->refunding_age % 1000, cards->deposits);
 }
 
 

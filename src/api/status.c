@@ -13,6 +13,8 @@
 static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
 static void ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
     ngx_http_concert_queue_state_t *state);
+static void ngx_http_concert_status_seen(ngx_http_concert_json_t *json,
+    ngx_atomic_uint_t seen);
 static void ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
     ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
@@ -110,15 +112,24 @@ ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
         state->active, state->serving);
 
     ngx_http_concert_queue_rate_json(json, state->rate);
+    ngx_http_concert_status_seen(json, state->seen);
+    ngx_http_concert_json_text(json, "}");
+}
+
+
+/* when a store last told of it; s since the epoch, 0: never */
+
+static void
+ngx_http_concert_status_seen(ngx_http_concert_json_t *json,
+    ngx_atomic_uint_t seen)
+{
     ngx_http_concert_json_text(json, ",\"seenAt\":");
 
-    if (state->seen) {
-        ngx_http_concert_json_time(json, (int64_t) state->seen * 1000);
+    if (seen) {
+        ngx_http_concert_json_time(json, (int64_t) seen * 1000);
     } else {
         ngx_http_concert_json_text(json, "null");
     }
-
-    ngx_http_concert_json_text(json, "}");
 }
 
 
@@ -294,9 +305,11 @@ ngx_http_concert_status_payments(ngx_http_concert_json_t *json,
 {
     ngx_http_concert_print(json,
         ",\"payments\":{\"pending\":%uA,\"pendingAge\":%uA,"
-        "\"refunding\":%uA,\"refundingAge\":%uA}",
+        "\"refunding\":%uA,\"refundingAge\":%uA,\"deposits\":%uA",
         cards->pending, cards->pending_age / 1000,
-        cards->refunding, cards->refunding_age / 1000);
+        cards->refunding, cards->refunding_age / 1000, cards->deposits);
+    ngx_http_concert_status_seen(json, cards->seen);
+    ngx_http_concert_json_text(json, "}");
 }
 
 

@@ -214,6 +214,7 @@ ngx_http_concert_card_settle_pending(ngx_http_concert_call_t *call,
     static const char  *words[] = {
         [NGX_HTTP_CONCERT_VERDICT_UNKNOWN] = "unknown",
         [NGX_HTTP_CONCERT_VERDICT_RETRY] = "unknown",
+        [NGX_HTTP_CONCERT_VERDICT_DEPOSIT] = "deposit",
         [NGX_HTTP_CONCERT_VERDICT_APPROVED] = "approved",
         [NGX_HTTP_CONCERT_VERDICT_DECLINED] = "declined",
         [NGX_HTTP_CONCERT_VERDICT_REFUNDED] = "refunded"

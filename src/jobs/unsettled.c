@@ -17,6 +17,7 @@ enum {
     NGX_HTTP_CONCERT_UNSETTLED_PENDING_AGE,
     NGX_HTTP_CONCERT_UNSETTLED_REFUNDING,
     NGX_HTTP_CONCERT_UNSETTLED_REFUNDING_AGE,
+    NGX_HTTP_CONCERT_UNSETTLED_DEPOSITS,
     NGX_HTTP_CONCERT_UNSETTLED_COLUMNS
 };
 
@@ -82,4 +83,6 @@ ngx_http_concert_unsettled_done(ngx_http_concert_call_t *call)
     cards->pending_age = answer[NGX_HTTP_CONCERT_UNSETTLED_PENDING_AGE];
     cards->refunding = answer[NGX_HTTP_CONCERT_UNSETTLED_REFUNDING];
     cards->refunding_age = answer[NGX_HTTP_CONCERT_UNSETTLED_REFUNDING_AGE];
+    cards->deposits = answer[NGX_HTTP_CONCERT_UNSETTLED_DEPOSITS];
+    cards->seen = ngx_time();
 }

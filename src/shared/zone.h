@@ -101,13 +101,18 @@ typedef struct {
 } ngx_http_concert_queue_state_t;
 
 
-/* payments by card that are not settled, in all instances; ages in ms */
+/*
+ * Payments by card that are not settled, in all instances; ages in ms.  Those
+ * that wait for a deposit into a virtual account are not among the pending.
+ */
 
 typedef struct {
     ngx_atomic_t  pending;
     ngx_atomic_t  pending_age;
     ngx_atomic_t  refunding;
     ngx_atomic_t  refunding_age;
+    ngx_atomic_t  deposits;
+    ngx_atomic_t  seen;         /* s since the epoch; 0: never */
 } ngx_http_concert_cards_state_t;
 
 
@@ -139,7 +144,7 @@ typedef struct {
 
 
 /* a reload must find what it expects, or use a zone of another name */
-#define NGX_HTTP_CONCERT_ZONE_LAYOUT  5
+#define NGX_HTTP_CONCERT_ZONE_LAYOUT  6
 
 typedef struct {
     ngx_uint_t                      layout;

@@ -40,13 +40,15 @@ typedef struct {
 
 
 /*
- * What an answer means.  Only UNKNOWN and RETRY leave anything open: after
- * RETRY to confirm again, with the same key, can do no harm and may settle it.
+ * What an answer means.  Only the first three leave anything open: after RETRY
+ * to confirm again, with the same key, can do no harm and may settle it; after
+ * DEPOSIT it is the buyer's turn.
  */
 
 typedef enum {
     NGX_HTTP_CONCERT_VERDICT_UNKNOWN = 0,
     NGX_HTTP_CONCERT_VERDICT_RETRY,
+    NGX_HTTP_CONCERT_VERDICT_DEPOSIT,    /* it has an account, still empty */
     NGX_HTTP_CONCERT_VERDICT_APPROVED,   /* it has "amount" */
     NGX_HTTP_CONCERT_VERDICT_DECLINED,   /* it has nothing, nor will have */
     NGX_HTTP_CONCERT_VERDICT_REFUNDED    /* it has nothing any more */

@@ -45,7 +45,7 @@ static void ngx_http_concert_toss_text(char *text, size_t size,
 static const ngx_http_concert_toss_word_t  ngx_http_concert_toss_states[] = {
     { "READY", NGX_HTTP_CONCERT_VERDICT_RETRY, 0 },
     { "IN_PROGRESS", NGX_HTTP_CONCERT_VERDICT_RETRY, 0 },
-    { "WAITING_FOR_DEPOSIT", NGX_HTTP_CONCERT_VERDICT_UNKNOWN, 0 },
+    { "WAITING_FOR_DEPOSIT", NGX_HTTP_CONCERT_VERDICT_DEPOSIT, 0 },
     { "DONE", NGX_HTTP_CONCERT_VERDICT_APPROVED, 0 },
     { "PARTIAL_CANCELED", NGX_HTTP_CONCERT_VERDICT_APPROVED, 0 },
     { "CANCELED", NGX_HTTP_CONCERT_VERDICT_REFUNDED, 0 },

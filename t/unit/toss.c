@@ -14,6 +14,7 @@
 #define APPROVED  NGX_HTTP_CONCERT_VERDICT_APPROVED
 #define DECLINED  NGX_HTTP_CONCERT_VERDICT_DECLINED
 #define REFUNDED  NGX_HTTP_CONCERT_VERDICT_REFUNDED
+#define DEPOSIT   NGX_HTTP_CONCERT_VERDICT_DEPOSIT
 #define RETRY     NGX_HTTP_CONCERT_VERDICT_RETRY
 #define UNKNOWN   NGX_HTTP_CONCERT_VERDICT_UNKNOWN
 
@@ -121,7 +122,9 @@ static const case_t  cases[] = {
     { LOOK_UP, 200, "{" OURS "\"status\":\"IN_PROGRESS\"}",
       RETRY, 0, 0, "IN_PROGRESS" },
     { CONFIRM, 200, "{" OURS "\"status\":\"WAITING_FOR_DEPOSIT\"}",
-      UNKNOWN, 0, 0, "WAITING_FOR_DEPOSIT" },
+      DEPOSIT, 0, 0, "WAITING_FOR_DEPOSIT" },
+    { LOOK_UP, 200, "{" OURS "\"status\":\"WAITING_FOR_DEPOSIT\"}",
+      DEPOSIT, 0, 0, "WAITING_FOR_DEPOSIT" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"EXPIRED\"}",
       DECLINED, 0, 0, "EXPIRED" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"ABORTED\",\"failure\":"
