@@ -10,15 +10,31 @@ use Time::HiRes qw( time );
 
 use Browser;
 use Concert;
+use Events;
 use Gateway;
 
 binmode Test::More->builder->$_, ':utf8'
     for qw( output failure_output todo_output );
 
+# What a cookie of the browser's asks for is answered in the place of the module.
+my %Broken = (http => <<'HTTP', server => <<'SERVER');
+    map "$cookie_broken $uri" $broken {
+        "refused /status"  403;
+        "garbled /status"  garbled;
+    }
+HTTP
+    if ($broken = 403) {
+        return 403;
+    }
+    if ($broken = garbled) {
+        return 200 '{"time": 1}';
+    }
+SERVER
+
 my $Gateway = Gateway->start;
-my %Nginx = (gateway => $Gateway, workers => 2, cards => 'timeout=5s',
+my %Nginx = (server => $Broken{server},gateway => $Gateway, workers => 2, cards => 'timeout=5s',
              queue => 'capacity=2 rate=50/s name=page-' . stranger(),
-             http => <<'END');
+             http => $Broken{http} . <<'END');
     concert_breaker sliding_window_size=4 minimum_number_of_calls=4
                     wait_duration_in_open_state=3s
                     permitted_number_of_calls_in_half_open_state=2;
@@ -43,6 +59,15 @@ sub shown { return $Browser->text(qq{[data-v="$_[0]"]}) }
 sub number {
     my ($number) = shown($_[0]) =~ /^([\d.,]+)/ or return 0;
     return $number =~ tr/,//dr;
+}
+
+# From now on the server answers as %Broken says; or as it is, again.
+sub broken {
+    my ($how) = @_;
+    my $age = $how ? 3600 : 0;
+
+    $how //= '';
+    $Browser->script("document.cookie = 'broken=$how; path=/; max-age=$age'");
 }
 
 sub pay {
@@ -73,6 +98,7 @@ $Browser->go($Page);
 
 numbers();
 routes();
+streams();
 schedules();
 languages();
 queue_switches();
@@ -81,6 +107,8 @@ refunds();
 
 is_deeply [ $Browser->console ], [], 'the browser has nothing to complain of';
 
+questions();
+no_use();
 phone('en');
 phone('ko');
 
@@ -114,7 +142,8 @@ sub what_is_served {
         $bytes += length $answer->body if $file;
     }
 
-    cmp_ok $bytes, '<', 40_960, 'all of it is small';
+    # each is one answer from memory, made without a step of its own
+    cmp_ok $bytes, '<', 48 * 1024, 'all of it is small';
 
     my $answer = $Nginx->nobody->get('/ops/');
     my $policy = $answer->header('Content-Security-Policy');
@@ -174,6 +203,45 @@ sub routes {
     eventually {
         ($Browser->text('tr[data-route="charge"] td:nth-child(5)') || 0) > 0;
     } 'what was refused is told apart';
+}
+
+# How long somebody waits in the queue is not how long an answer takes.
+sub streams {
+    my ($waits) = grep { $_->enter->json->{status} eq 'WAITING' }
+                  map { $Nginx->client(stranger()) } 1 .. 3;
+    my $stream = Events->open($Nginx, '/api/token/events/' . $waits->id);
+
+    is $stream->next->{event}, 'position', 'somebody waits in a stream';
+    sleep 1;
+    $stream->close;
+
+    my $told;
+
+    eventually {
+        $told = $Browser->script(<<'END');
+            const last = history.length - 1;
+            const all = change(last, SLOW), rows = {};
+            for (const name of Object.keys(history[last].routes)) {
+                rows[name] = change(last, SLOW, name);
+            }
+            return { all, rows };
+END
+        $told->{rows}{token_events}{n};
+    } 'a stream that has ended is seen';
+
+    my $n = 0;
+    $n += $_->{n} for values %{ $told->{rows} };
+
+    is $told->{all}{n}, $n - $told->{rows}{token_events}{n},
+       'but is none of the requests of all routes';
+    is_deeply [ map { my $k = $_;
+                      my $sum = 0;
+                      $sum += $_->{buckets}[$k] for values %{ $told->{rows} };
+                      $sum - $told->{rows}{token_events}{buckets}[$k] }
+                0 .. $#{ $told->{all}{buckets} } ],
+              $told->{all}{buckets}, 'nor of their times';
+    like $Browser->text('tr[data-route="token_events"] td:nth-child(3)'),
+         qr/sec$/, 'its row tells how long it was';
 }
 
 sub schedules {
@@ -345,6 +413,49 @@ sub refunds {
     eventually { $Browser->text('#said') =~ /^Done: / } 'and says so';
 }
 
+# An older answer that comes last would empty the history.
+sub questions {
+    my $overlap = $Browser->script(<<'END');
+        performance.clearResourceTimings();
+        const asked = [1, 2, 3, 4, 5].map(ask);
+        return Promise.all(asked).then(() => new Promise(done => {
+            const look = () => {
+                const all = performance.getEntriesByType('resource');
+                if (all.length < 2) {
+                    setTimeout(look, 100);
+                    return;
+                }
+                done(all.filter((a, i) => all.some((b, k) => k < i
+                    && a.startTime < b.responseEnd
+                    && b.startTime < a.responseEnd)).length);
+            };
+            look();
+        }));
+END
+    is $overlap, 0, 'a question waits for the answer to the one before';
+}
+
+sub no_use {
+    for (['refused', 'refused with 403'], ['garbled', 'unreadable answers']) {
+        my ($how, $why) = @$_;
+
+        broken($how);
+        eventually { $Browser->text('#live') eq $why }
+                   "a page whose question is $how says so";
+        like $Browser->text('#stale'),
+             qr/^Since \d\d:\d\d:\d\d: $why\. What is shown is of then\.$/,
+             'and of when it is what it shows';
+        $Browser->console;
+
+        broken();
+        eventually { $Browser->text('#live') eq 'live' }
+                   'and has gone on asking';
+        is $Browser->text('#stale'), '', 'then nothing is wrong';
+    }
+
+    $Browser->console;
+}
+
 sub phone {
     my ($language) = @_;
     my $phone = Browser->start(language => $language, phone => 1,
@@ -376,7 +487,7 @@ sub no_answer {
     eventually { $Browser->text('#live') =~ /no answer/ }
                'a page without a server says so';
     like $Browser->text('#stale'),
-         qr/^No answer from the server for \d+ sec\. This is of /,
+         qr/^Since \d\d:\d\d:\d\d: no answer\. What is shown is of then\.$/,
          'and of when it is what it shows';
     ok $Browser->script('return document.getElementById("pause").disabled'),
        'its switches are off';

@@ -9,13 +9,15 @@ const KEPT = 300;                // s of history
 const RATE = 10;                 // s that a rate is of
 const SLOW = 60;                 // s that a p95 is of
 const OURS = ['healthz', 'readyz', 'metrics', 'status', 'ops'];
+const STREAMS = 'token_events';  // lasts for as long as somebody waits
 
 const TEXT = {
     en: {
         other: '한국어', title: 'Concert operations', live: 'live',
-        connecting: 'connecting', old: 'no answer',
-        stale: 'No answer from the server for {age}. This is of {time}.',
-        never: 'The server does not answer.',
+        connecting: 'connecting', silent: 'no answer',
+        refusing: 'refused with {status}', unreadable: 'unreadable answers',
+        stale: 'Since {time}: {why}. What is shown is of then.',
+        never: 'Nothing to show: {why}.',
         rate: 'Requests', p95: '95 % answered within', errors: 'Errors (5xx)',
         waiting: 'Waiting', active: 'Inside', called: 'Let in, not here yet',
         soldAll: 'Seats sold', routes: 'Routes',
@@ -55,9 +57,10 @@ const TEXT = {
     },
     ko: {
         other: 'English', title: '콘서트 운영', live: '실시간',
-        connecting: '연결 중', old: '응답 없음',
-        stale: '{age} 동안 서버 응답이 없습니다. 화면은 {time} 기준입니다.',
-        never: '서버가 응답하지 않습니다.',
+        connecting: '연결 중', silent: '응답 없음',
+        refusing: '{status} 거부', unreadable: '읽을 수 없는 응답',
+        stale: '{time}부터 {why}. 화면은 그때 기준입니다.',
+        never: '표시할 내용이 없습니다: {why}.',
         rate: '요청', p95: '95% 응답 시간', errors: '오류(5xx)',
         waiting: '대기 중', active: '입장', called: '호출됨(미입장)',
         soldAll: '판매 좌석', routes: '경로별 현황',
@@ -108,8 +111,10 @@ let format = {};
 const history = [];              // of what differences are made of
 let status = null;               // the last answer
 let answered = 0;                // when it came
+let trouble = 'silent';          // why none came: a word of TEXT, or the status
+let asking = false;              // one question at a time: answers keep their order
+let watched = Date.now();        // since when somebody looks
 let chosen = 0;                  // the schedule whose seats are told
-const started = Date.now();
 
 
 // --- language ---
@@ -146,7 +151,11 @@ function speak(to) {
         return option;
     }));
 
-    show();
+    age();
+
+    if (status) {
+        show();
+    }
 }
 
 function remembered() {
@@ -208,7 +217,8 @@ function before(i, seconds) {
     return j;
 }
 
-// of all requests, or of one route, in the seconds up to sample i
+// of one route, or of all requests, in the seconds up to sample i; a stream is
+// no request that somebody waits for, but one that has failed is told
 function change(i, seconds, name) {
     const now = history[i], then = history[before(i, seconds)];
     const change = { seconds: now.t - then.t, n: 0, refused: 0, failed: 0, buckets: [] };
@@ -217,9 +227,14 @@ function change(i, seconds, name) {
         const a = now.routes[route], b = then.routes[route];
 
         if (a && b) {
+            change.failed += a.failed - b.failed;
+
+            if (!name && route === STREAMS) {
+                continue;
+            }
+
             change.n += a.n - b.n;
             change.refused += a.refused - b.refused;
-            change.failed += a.failed - b.failed;
             a.buckets.forEach((n, k) => {
                 change.buckets[k] = (change.buckets[k] ?? 0) + n - b.buckets[k];
             });
@@ -291,19 +306,23 @@ function element(tag, content, name) {
     return e;
 }
 
+// what is the same is not written: it would be read out again
+function write(e, words) {
+    if (e.textContent !== words) {
+        e.textContent = words;
+    }
+}
+
 function put(values) {
     for (const e of document.querySelectorAll('[data-v]')) {
         const [first, second] = e.dataset.v.split('.');
-        const value = second ? count(status[first]?.[second]) : values[first];
 
-        if (e.textContent !== value) {
-            e.textContent = value;
-        }
+        write(e, second ? count(status[first]?.[second]) : values[first]);
     }
 }
 
 function chip(e, content, color) {
-    e.textContent = content;
+    write(e, content);
     e.className = `chip ${color ?? ''}`;
 }
 
@@ -349,12 +368,6 @@ const rates = (what, name) => line(i => {
 });
 
 function show() {
-    age();
-
-    if (!status) {
-        return;
-    }
-
     const last = history.length - 1;
     const now = change(last, RATE);
     const { queue, payments, breaker, schedules } = status;
@@ -478,11 +491,8 @@ function showStrip(schedules) {
     });
 
     const s = schedules.find(s => s.scheduleId === chosen);
-    const words = s ? cell(s) : '';
 
-    if ($('cell').textContent !== words) {
-        $('cell').textContent = words;
-    }
+    write($('cell'), s ? cell(s) : '');
 }
 
 function cell(s) {
@@ -543,23 +553,18 @@ function showLanes(last) {
 
 // whether what is shown is of now, and of when it is else
 function age() {
-    const old = Date.now() - (answered || started);
-    const stale = old > PATIENCE;
-    const words = !stale ? '' : answered
-        ? fill(text.stale, { age: seconds(Math.round(old / 1000)), time: clock(answered) }) : text.never;
+    const now = Date.now();
+    const old = now - answered > PATIENCE;
+    const stale = old && !document.hidden && now - watched > PATIENCE;
+    const why = text[trouble] ?? fill(text.refusing, { status: trouble });
 
-    if (!answered && !stale) {
-        chip($('live'), text.connecting);
-        return;
-    }
-
+    chip($('live'), stale ? why : old ? text.connecting : text.live, stale ? 'bad' : old ? '' : 'good');
     document.body.classList.toggle('stale', stale);
-    chip($('live'), stale ? text.old : text.live, stale ? 'bad' : 'good');
     $('stale').hidden = !stale;
-    $('stale').textContent = words;
+    write($('stale'), stale ? fill(answered ? text.stale : text.never, { why, time: clock(answered) }) : '');
 
     for (const e of document.querySelectorAll('.switches button, .switches input, .switches select')) {
-        e.disabled = stale;
+        e.disabled = old;
     }
 }
 
@@ -567,19 +572,36 @@ function age() {
 // --- asking ---
 
 async function ask() {
+    if (asking) {
+        return;
+    }
+
+    let why = 'silent';
+    asking = true;
+
     try {
         const answer = await fetch('../status', { cache: 'no-store', signal: AbortSignal.timeout(4000) });
 
-        if (answer.ok) {
-            status = await answer.json();
-            answered = Date.now();
-            keep(sample(status));
-        }
-    } catch {
-        // age() tells for how long there was no answer
-    }
+        why = answer.ok ? 'unreadable' : answer.status;
 
-    show();
+        if (answer.ok) {
+            const told = await answer.json();
+
+            keep(sample(told));
+            status = told;
+            show();
+            answered = Date.now();
+            why = 'silent';
+        }
+    } catch (error) {
+        if (why === 'unreadable') {
+            console.error(error);
+        }
+    } finally {
+        asking = false;
+        trouble = why;
+        age();
+    }
 }
 
 // nobody looks: nothing is asked, and nothing counted for us
@@ -684,6 +706,13 @@ $('language').onclick = () => {
 };
 
 speak(TEXT[remembered()] ? remembered() : navigator.language.startsWith('ko') ? 'ko' : 'en');
-document.addEventListener('visibilitychange', () => document.hidden || ask());
+document.addEventListener('visibilitychange', () => {
+    watched = Date.now();
+    age();
+
+    if (!document.hidden) {
+        ask();
+    }
+});
 setInterval(age, 1000);
 watch();
