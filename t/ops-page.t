@@ -21,6 +21,7 @@ my %Broken = (http => <<'HTTP', server => <<'SERVER');
     map "$cookie_broken $uri" $broken {
         "refused /status"  403;
         "garbled /status"  garbled;
+        "cut /queue"       cut;
     }
 HTTP
     if ($broken = 403) {
@@ -28,6 +29,9 @@ HTTP
     }
     if ($broken = garbled) {
         return 200 '{"time": 1}';
+    }
+    if ($broken = cut) {
+        return 444;
     }
 SERVER
 
@@ -87,8 +91,23 @@ sub pay {
 sub sure {
     my ($answer) = @_;
 
-    ok length $Browser->text('#sure-what'), 'it is asked whether one is sure';
+    ok seen('#sure'), 'it is asked whether one is sure';
     $Browser->click("#$answer");
+}
+
+sub seen {
+    return $Browser->script('return document.querySelector(arguments[0])'
+                            . '.checkVisibility()', $_[0]);
+}
+
+# What is in a field, or is put there.
+sub written {
+    my ($id, $text) = @_;
+
+    $Browser->script('document.getElementById(arguments[0]).value'
+                     . ' = arguments[1]', $id, $text) if defined $text;
+    return $Browser->script('return document.getElementById(arguments[0])'
+                            . '.value', $id);
 }
 
 what_is_served();
@@ -254,11 +273,12 @@ sub schedules {
     hold($user, $Schedule, 5, 6);
     expired($user, $Schedule, 7);
 
-    eventually { ($is->()->{sold} // 0) == 4 }
-               'seats that are sold, or claimed for payment, are counted';
-    my $counted = $is->();
+    my $counted;
 
-    is $counted->{held}, 2, 'and those that are held';
+    # it may have been counted between two of these
+    eventually { $counted = $is->(); ($counted->{held} // 0) == 2 }
+               'seats that are held are counted';
+    is $counted->{sold}, 4, 'and those that are sold, or claimed for payment';
     is $counted->{free}, 4, 'the others are free';
     is $counted->{totalSeat}, 10, 'of all';
     is $counted->{concertTitle}, 'Nocturnes <b>of</b> 서울', 'with the title';
@@ -270,9 +290,9 @@ sub schedules {
     eventually { $Browser->text("$cell b") eq '40%' }
                'the strip shows how much is sold';
     $Browser->click($cell);
-    like $Browser->text('#cell'),
-         qr/^Nocturnes <b>of<\/b> 서울, .* 4 of 10 sold, 2 held, 4 free$/,
-         'a cell tells all of it, and a title is no HTML';
+    eventually { $Browser->text('#cell') =~
+                 /^Nocturnes <b>of<\/b> 서울, .* 4 of 10 sold, 2 held, 4 free$/ }
+               'a cell tells all of it, and a title is no HTML';
     is $Browser->script('return document.querySelectorAll("#strip li").length'),
        scalar @{ status()->{schedules} }, 'each schedule has a cell';
 }
@@ -327,19 +347,68 @@ sub queue_switches {
     eventually { $set->()->{capacity} == 7 } 'its capacity is set';
     eventually { shown('queue.capacity') eq '7' } 'and shown';
 
+    eventually { $Browser->text('#said') eq 'There is room for 7.' }
+               'what was done is told';
+    is $Browser->script('return document.getElementById("capacity").value'),
+       '', 'and what was written for it is gone';
+
     $Browser->type('#limit', 9_000_000);
     $Browser->click('#set-limit');
     sure('yes');
     eventually { $Browser->text('#said') =~ /^Not done: 400 invalid_request/ }
                'what is refused is told';
+    is written('limit'), 9_000_000, 'and can be mended';
+
+    for my $wrong ('5,000', 'abc', '0', '-1', '1e9', '2.5') {
+        written(limit => '');
+        $Browser->type('#limit', $wrong);
+        $Browser->click('#set-limit');
+        is $Browser->text('#said'),
+           'Nothing was sent. Please correct: Let in per second',
+           "$wrong is no number of users";
+        ok !seen('#sure'), 'and nobody is asked';
+        is written('limit'), $wrong, 'it stays to be corrected';
+    }
+
+    is $set->()->{rate}, 50, 'nothing was set by any';
+    written(limit => '');
 
     $Browser->click("#set-$_"), sure('yes') for qw( limit capacity );
     eventually { $set->()->{capacity} == 2 }
                'nothing goes back to nginx.conf';
+    eventually { $Browser->text('#said') eq
+                 'There is room for as many as nginx.conf says.' }
+               'and that is told';
+    eventually { !seen('#toast') } 'for some seconds';
 
-    # the refusal, which the browser itself logs
-    is scalar(grep { !/status of 400/ } $Browser->console), 0,
-       'the browser has nothing to complain of';
+    broken('cut');
+    $Browser->click('#pause');
+    sure('yes');
+    eventually { $Browser->text('#said') eq 'Not known whether it was done '
+                 . '(no answer). Look before you do it again.' }
+               'an answer that is lost says nothing';
+    broken();
+    $Browser->click('#language');
+    is $Browser->text('#said'), '실행 여부를 알 수 없습니다(응답 없음). '
+       . '다시 실행하기 전에 확인하세요.', 'in whatever language';
+    $Browser->click('#hush');
+    ok !seen('#toast'), 'a click takes it away';
+
+    $Browser->click('#pause');
+    is $Browser->text('#sure-what'), '대기열을 일시 정지할까요?', 'a question';
+    sure('yes');
+    eventually { $Browser->text('#said') eq '대기열을 일시 정지했습니다.' }
+               'is told as done by a sentence of its own';
+    eventually { $Browser->text('#pause') eq '대기열 재개' } 'in Korean';
+    $Browser->click('#pause');
+    sure('yes');
+    eventually { $Browser->text('#said') eq '대기열을 재개했습니다.' } 'as well';
+    $Browser->click('#language');
+    is $Browser->text('#said'), 'The queue goes on.', 'and in English';
+
+    # what was refused or lost, which the browser itself logs
+    is scalar(grep { !/status of 400|ERR_EMPTY_RESPONSE/ } $Browser->console),
+       0, 'the browser has nothing to complain of';
 }
 
 sub drill {
@@ -399,9 +468,14 @@ sub refunds {
     my $payment = payment_of(paid(user(100_000), $Hall, ++$Seat));
 
     $Browser->click('#set-refund');
-    eventually { $Browser->text('#said') eq 'Fill in: Payment' }
-               'a refund needs a payment';
+    is $Browser->text('#said'), 'Nothing was sent. Please correct: Payment',
+       'a refund needs a payment';
     $Browser->type('#payment', $payment);
+    $Browser->type('#reason', '  ');
+    $Browser->click('#set-refund');
+    is $Browser->text('#said'), 'Nothing was sent. Please correct: Reason',
+       'and a reason';
+    written(reason => '');
     $Browser->type('#reason', '취소 요청');
     $Browser->click('#set-refund');
     sure('yes');
@@ -410,7 +484,10 @@ sub refunds {
                'a click gives a payment back';
     is sql("select reason from concert.refunds where payment_id = $payment"),
        Concert::bytes('취소 요청'), 'with its reason';
-    eventually { $Browser->text('#said') =~ /^Done: / } 'and says so';
+    eventually { $Browser->text('#said')
+                 eq "Payment $payment is being given back." } 'and says so';
+    is written('payment') . written('reason'), '',
+       'what was written cannot be sent again';
 }
 
 # An older answer that comes last would empty the history.

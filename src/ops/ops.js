@@ -8,6 +8,7 @@ const PATIENCE = 6000;           // ms after which what is shown is old
 const KEPT = 300;                // s of history
 const RATE = 10;                 // s that a rate is of
 const SLOW = 60;                 // s that a p95 is of
+const TOLD = 8000;               // ms for which it is told that something was done
 const OURS = ['healthz', 'readyz', 'metrics', 'status', 'ops'];
 const STREAMS = 'token_events';  // lasts for as long as somebody waits
 
@@ -43,13 +44,17 @@ const TEXT = {
         giveBack: 'Give back', lanes: 'Connections', group: 'To', busy: 'Busy',
         calls: 'Calls/s', laneWaiting: 'Waiting', failed: 'Failed', refused: 'Refused',
         down: 'away', yes: 'Do it', cancel: 'Cancel',
-        surePause: 'Pause the queue?', surePauseMeans: 'Nobody is let in until you resume it. Who is inside stays.',
-        sureResume: 'Resume the queue?', sureResumeMeans: 'Waiting users are let in again, in order.',
-        sureCapacity: 'Room for {value}?', sureLimit: 'Let in {value} per second?',
-        sureQueueMeans: 'All instances follow within a second.', conf: 'as many as nginx.conf says',
-        sureState: 'Set the breaker to “{value}”?', sureStateMeans: 'All workers follow at once.',
-        sureRefund: 'Give payment {value} back?', sureRefundMeans: 'Its seats are free at once, and the money goes back. There is no way back.',
-        done: 'Done: {what}', failedTo: 'Not done: {what}', fill: 'Fill in: {what}',
+        orders: {
+            pause: ['Pause the queue?', 'Nobody is let in until you resume it. Who is inside stays.', 'The queue is paused.'],
+            resume: ['Resume the queue?', 'Waiting users are let in again, in order.', 'The queue goes on.'],
+            capacity: ['Room for {value}?', 'All instances follow within a second.', 'There is room for {value}.'],
+            limit: ['Let in {value} per second?', 'All instances follow within a second.', '{value} per second are let in.'],
+            state: ['Set the breaker to “{value}”?', 'All workers follow at once.', 'The breaker is set to “{value}”.'],
+            refund: ['Give payment {value} back?', 'Its seats are free at once, and the money goes back. There is no way back.', 'Payment {value} is being given back.'],
+        },
+        conf: 'as many as nginx.conf says', underWay: 'Under way …',
+        failedTo: 'Not done: {what}', unsure: 'Not known whether it was done ({what}). Look before you do it again.',
+        check: 'Nothing was sent. Please correct: {what}', close: 'Close',
         states: { closed: 'closed', open: 'open', half_open: 'half-open', disabled: 'disabled', forced_open: 'forced open', metrics_only: 'metrics only' },
         means: { closed: 'works', open: 'refuses cards for now', half_open: 'probes', disabled: 'refuses none', forced_open: 'refuses all cards', metrics_only: 'refuses none, counts' },
         reasons: { configured: 'configured', operator: 'an operator', failure_rate: 'failures', slow_call_rate: 'slow calls', both_rates: 'failures and slow calls', waited: 'waited long enough', automatic: 'waited long enough', recovered: 'recovered', half_open_ended: 'probed for too long' },
@@ -86,13 +91,17 @@ const TEXT = {
         giveBack: '환불', lanes: '연결', group: '대상', busy: '사용 중',
         calls: '초당 호출', laneWaiting: '대기', failed: '실패', refused: '거절',
         down: '끊김', yes: '실행', cancel: '취소',
-        surePause: '대기열을 일시 정지할까요?', surePauseMeans: '재개할 때까지 아무도 입장하지 못합니다. 이미 입장한 사용자는 그대로입니다.',
-        sureResume: '대기열을 재개할까요?', sureResumeMeans: '대기 중인 사용자가 순서대로 다시 입장합니다.',
-        sureCapacity: '정원을 {value}(으)로 바꿀까요?', sureLimit: '초당 입장을 {value}(으)로 바꿀까요?',
-        sureQueueMeans: '모든 인스턴스에 1초 안에 적용됩니다.', conf: 'nginx.conf의 값',
-        sureState: '차단기를 “{value}” 상태로 바꿀까요?', sureStateMeans: '모든 워커에 바로 적용됩니다.',
-        sureRefund: '결제 {value}번을 환불할까요?', sureRefundMeans: '좌석은 바로 풀리고 금액은 환불됩니다. 되돌릴 수 없습니다.',
-        done: '완료: {what}', failedTo: '실패: {what}', fill: '입력이 필요합니다: {what}',
+        orders: {
+            pause: ['대기열을 일시 정지할까요?', '재개할 때까지 아무도 입장하지 못합니다. 이미 입장한 사용자는 그대로입니다.', '대기열을 일시 정지했습니다.'],
+            resume: ['대기열을 재개할까요?', '대기 중인 사용자가 순서대로 다시 입장합니다.', '대기열을 재개했습니다.'],
+            capacity: ['정원을 {value}(으)로 바꿀까요?', '모든 인스턴스에 1초 안에 적용됩니다.', '정원을 {value}(으)로 바꿨습니다.'],
+            limit: ['초당 입장을 {value}(으)로 바꿀까요?', '모든 인스턴스에 1초 안에 적용됩니다.', '초당 입장을 {value}(으)로 바꿨습니다.'],
+            state: ['차단기를 “{value}” 상태로 바꿀까요?', '모든 워커에 바로 적용됩니다.', '차단기를 “{value}” 상태로 바꿨습니다.'],
+            refund: ['결제 {value}번을 환불할까요?', '좌석은 바로 풀리고 금액은 환불됩니다. 되돌릴 수 없습니다.', '결제 {value}번의 환불을 시작했습니다.'],
+        },
+        conf: 'nginx.conf의 값', underWay: '처리 중…',
+        failedTo: '실행되지 않음: {what}', unsure: '실행 여부를 알 수 없습니다({what}). 다시 실행하기 전에 확인하세요.',
+        check: '보내지 않았습니다. 확인해 주세요: {what}', close: '닫기',
         states: { closed: '닫힘', open: '열림', half_open: '반열림', disabled: '사용 안 함', forced_open: '강제 열림', metrics_only: '집계만' },
         means: { closed: '정상', open: '카드 결제 잠시 차단', half_open: '시험 중', disabled: '차단 안 함', forced_open: '카드 결제 모두 차단', metrics_only: '차단 없이 집계' },
         reasons: { configured: '설정', operator: '운영자', failure_rate: '실패율 초과', slow_call_rate: '지연율 초과', both_rates: '실패율과 지연율 초과', waited: '대기 시간 경과', automatic: '대기 시간 경과', recovered: '회복', half_open_ended: '시험 시간 초과' },
@@ -115,6 +124,8 @@ let trouble = 'silent';          // why none came: a word of TEXT, or the status
 let asking = false;              // one question at a time: answers keep their order
 let watched = Date.now();        // since when somebody looks
 let chosen = 0;                  // the schedule whose seats are told
+let said = () => '';             // what the last order has come to
+let hushed = 0;                  // the timer that ends that
 
 
 // --- language ---
@@ -151,6 +162,7 @@ function speak(to) {
         return option;
     }));
 
+    write($('said'), said());
     age();
 
     if (status) {
@@ -629,72 +641,110 @@ function sure(what, means) {
     });
 }
 
-function say(template, what, color) {
-    $('said').textContent = fill(template, { what });
-    $('said').className = `banner ${color}`;
-    $('said').hidden = false;
-    $('said').scrollIntoView({ block: 'nearest' });
+// in the language of the page, also when that changes; only good news go away by
+// themselves
+function say(color, words) {
+    said = words;
+    clearTimeout(hushed);
+    write($('said'), words());
+    $('toast').className = `banner ${color}`;
+    $('toast').hidden = false;
+
+    if (color === 'good') {
+        hushed = setTimeout(hush, TOLD);
+    }
 }
 
-async function order(method, path, body, what, means) {
-    if (!await sure(what, means)) {
-        return;
+function hush() {
+    $('toast').hidden = true;
+}
+
+// returns whether it was done; value() goes into the texts
+async function order(name, value, method, path, body) {
+    const words = i => fill(text.orders[name][i], { value: value() });
+
+    if (!await sure(words(0), words(1))) {
+        return false;
     }
+
+    let done = false;
+    say('', () => text.underWay);
 
     try {
         const answer = await fetch(path, { method, body: JSON.stringify(body),
                                            headers: { 'Content-Type': 'application/json' },
                                            signal: AbortSignal.timeout(10000) });
         const json = await answer.json().catch(() => ({}));
+        const what = [answer.status, json.code, json.detail].filter(Boolean).join(' ');
 
-        if (answer.ok) {
-            say(text.done, what.replace(/\?$/, ''), 'good');
+        done = answer.ok;
+
+        if (done) {
+            say('good', () => words(2));
+        } else if (answer.status < 500 || answer.status === 503) {
+            say('bad', () => fill(text.failedTo, { what }));
         } else {
-            say(text.failedTo, `${answer.status} ${json.code ?? ''} ${json.detail ?? ''}`, 'bad');
+            say('warn', () => fill(text.unsure, { what }));
         }
-    } catch (error) {
-        say(text.failedTo, error.message, 'bad');
+    } catch {
+        say('warn', () => fill(text.unsure, { what: text.silent }));
     }
 
     ask();
+    return done;
 }
 
-function setQueue(input, member, question) {
-    const value = $(input).value === '' ? null : Number($(input).value);
+// whether what is written can be what is meant
+function valid(...ids) {
+    const wrong = ids.map($).find(e => !e.checkValidity());
 
-    order('PATCH', '../queue', { [member]: value },
-              fill(question, { value: value === null ? text.conf : count(value) }), text.sureQueueMeans);
-    $(input).value = '';
+    if (wrong) {
+        say('bad', () => fill(text.check, { what: text[wrong.labels[0].dataset.t] }));
+        wrong.focus();
+    }
+
+    return !wrong;
 }
 
-function refund() {
-    const payment = $('payment').value, reason = $('reason').value.trim();
-
-    if (!payment || !reason) {
-        say(text.fill, payment ? text.reason : text.paymentId, 'bad');
+async function setQueue(id, member) {
+    if (!valid(id)) {
         return;
     }
 
-    order('POST', `../refunds/${Number(payment)}`, { reason },
-              fill(text.sureRefund, { value: payment }), text.sureRefundMeans);
+    const value = $(id).value ? Number($(id).value) : null;
+
+    if (await order(id, () => value ? count(value) : text.conf, 'PATCH', '../queue', { [member]: value })) {
+        $(id).value = '';
+    }
+}
+
+async function refund() {
+    if (!valid('payment', 'reason')) {
+        return;
+    }
+
+    const payment = $('payment').value;
+
+    if (await order('refund', () => payment, 'POST', `../refunds/${payment}`, { reason: $('reason').value.trim() })) {
+        $('payment').value = $('reason').value = '';
+    }
 }
 
 $('pause').onclick = () => {
     const paused = !status.queue.paused;
 
-    order('PATCH', '../queue', { paused }, paused ? text.surePause : text.sureResume,
-              paused ? text.surePauseMeans : text.sureResumeMeans);
+    order(paused ? 'pause' : 'resume', () => '', 'PATCH', '../queue', { paused });
 };
 
-$('set-capacity').onclick = () => setQueue('capacity', 'capacity', text.sureCapacity);
-$('set-limit').onclick = () => setQueue('limit', 'rate', text.sureLimit);
+$('set-capacity').onclick = () => setQueue('capacity', 'capacity');
+$('set-limit').onclick = () => setQueue('limit', 'rate');
 $('set-refund').onclick = refund;
+$('hush').onclick = hush;
 
 $('set-state').onclick = () => {
     const state = $('state').value;
 
-    order('POST', '../gateway/breaker', { state },
-              fill(text.sureState, { value: text.states[state] }), text.sureStateMeans);
+    order('state', () => text.states[state], 'POST', '../gateway/breaker', { state });
 };
 
 $('yes').onclick = () => $('sure').close('yes');
