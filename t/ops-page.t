@@ -12,6 +12,7 @@ use Browser;
 use Concert;
 use Events;
 use Gateway;
+use Proxy;
 
 binmode Test::More->builder->$_, ':utf8'
     for qw( output failure_output todo_output );
@@ -124,6 +125,9 @@ queue_switches();
 drill();
 refunds();
 
+dates();
+payments();
+
 is_deeply [ $Browser->console ], [], 'the browser has nothing to complain of';
 
 questions();
@@ -132,6 +136,7 @@ phone('en');
 phone('ko');
 
 no_answer();
+outage();
 
 $Browser->stop;
 done_testing();
@@ -490,6 +495,77 @@ sub refunds {
        'what was written cannot be sent again';
 }
 
+# A list of changes is of days.
+sub dates {
+    my %shown = map { $_ => $Browser->script(<<'END', $_) } qw( en ko );
+        const day = 86400e3, before = language;
+        const at = days => new Date(Date.now() - days * day).toISOString();
+        const kept = status.breaker;
+        const event = (number, days) => ({ number, from: 'closed', to: 'open',
+                                           reason: 'operator', at: at(days) });
+
+        speak(arguments[0]);
+        status.breaker = { ...kept, since: at(1), events:
+                           [event(9001, 400), event(9002, 1), event(9003, 0)] };
+        show();
+        const texts = [...document.querySelectorAll(
+            '[data-v=since], #events time')].map(e => e.textContent);
+        status.breaker = kept;
+        speak(before);
+        return texts;
+END
+
+    my $clock = qr/\d\d:\d\d:\d\d/;
+
+    like $shown{en}[0], qr/^[A-Z][a-z]+ \d+, $clock$/,
+         'what has lasted since yesterday has a date';
+    like $shown{en}[1], qr/^$clock$/, 'a change of today has none';
+    like $shown{en}[2], qr/^[A-Z][a-z]+ \d+, $clock$/, 'yesterday\'s has one';
+    like $shown{en}[3], qr/^[A-Z][a-z]+ \d+, $clock$/, 'and those before';
+    like $shown{ko}[0], qr/^\d+월 \d+일 $clock$/, 'in Korean, too';
+    like $shown{ko}[1], qr/^$clock$/, 'only then';
+}
+
+# Of payments that were not asked for lately, and of a module that does not tell
+# when.
+sub payments {
+    my $shown = sub { return $Browser->script(<<'END', @_) };
+        const kept = status.payments;
+        const time = Date.parse(status.time);
+        const { age, ...more } = arguments[0];
+
+        status.payments = { pending: 2, pendingAge: 40, refunding: 0,
+                            refundingAge: 0, ...more };
+        if (age !== undefined) {
+            status.payments.seenAt = age === null ? null
+                                   : new Date(time - age).toISOString();
+        }
+        show();
+        const seen = [...document.querySelectorAll(
+            '#payments .chip, #unsettled dt, #unsettled dd')]
+            .filter(e => e.checkVisibility()).map(e => e.textContent);
+        status.payments = kept;
+        show();
+        return seen;
+END
+    my @pending = ('Pending', '2', 'Oldest', '40 sec');
+    my @refunding = ('Being given back', '0', 'Oldest', '–');
+
+    is_deeply $shown->({}), [ @pending, @refunding ],
+              'what is not settled is listed';
+    is_deeply $shown->({ age => 4000, deposits => 0 }),
+              [ @pending, @refunding ], 'as what is of now';
+    is_deeply $shown->({ deposits => 3 }),
+              [ @pending, 'Waiting for a deposit', '3', @refunding ],
+              'deposits that are waited for stand beside it';
+
+    my ($old, @rest) = @{ $shown->({ age => 6000 }) };
+
+    like $old, qr/^no news since \d\d:\d\d:\d\d$/, 'what is old is told as such';
+    is_deeply \@rest, [ @pending, @refunding ], 'and shown all the same';
+    is $shown->({ age => undef })->[0], 'no news yet', 'or as never known';
+}
+
 # An older answer that comes last would empty the history.
 sub questions {
     my $overlap = $Browser->script(<<'END');
@@ -581,6 +657,55 @@ sub no_answer {
     is scalar(grep { /^SEVERE/ && !/ERR_CONNECTION_REFUSED/ }
                    $Browser->console), 0, 'without an error of its own';
     $Nginx->stop;
+}
+
+# /status goes on without Redis, and tells what was so before.
+sub outage {
+    my ($path) = $ENV{TEST_NGINX_CONCERT_REDIS} =~ m{^unix:(/\S+)};
+    my $proxy = Proxy->new($path);
+    my $name = 'outage-' . stranger();
+    my $nginx = nginx(http => "concert_timeout 3s;\n"
+                              . 'concert_redis unix:' . $proxy->path . ';',
+                      queue => "name=$name");
+    my $chips = sub {
+        return $Browser->script('return [...document.querySelectorAll('
+                                . '"[data-news=queue]")]'
+                                . '.filter(e => e.checkVisibility())'
+                                . '.map(e => e.textContent)');
+    };
+
+    $Browser->go("http://127.0.0.1:$nginx->{port}/ops/");
+    $nginx->client(stranger())->enter;
+    eventually { shown('queue.active') eq '1' } 'the queue is shown';
+    is_deeply $chips->(), [], 'as it is';
+    eventually { seen('#no-cards') && !seen('#breaker') }
+               'and that there is no gateway';
+
+    $proxy->hold(777);
+    $Browser->type('#capacity', 777);
+    $Browser->click('#set-capacity');
+    sure('yes');
+    eventually { $Browser->text('#said') =~
+                 /^Not known whether it was done \(504 timeout / }
+               'of an order that Redis does not answer nothing is known';
+    is written('capacity'), 777, 'it can be sent again';
+    $proxy->release;
+    eventually { shown('queue.capacity') eq '777' } 'as here it was done';
+
+    $proxy->freeze;
+    eventually { @{ $chips->() } == 3 }
+               'what was before Redis went away is told as old';
+    like $_, qr/^no news since \d\d:\d\d:\d\d$/, 'wherever it stands'
+        for @{ $chips->() };
+    is shown('queue.active'), '1', 'the last that was known is shown';
+    is $Browser->text('#live'), 'live', 'all else is of now';
+    $Browser->click('#language');
+    like $chips->()->[0], qr/^\d\d:\d\d:\d\d부터 소식 없음$/, 'in Korean as well';
+
+    $proxy->thaw;
+    eventually { !@{ $chips->() } } 'when Redis is back, it is of now again';
+    $Browser->click('#language');
+    $nginx->stop;
 }
 
 # Of a time of the API, seconds since the epoch.

@@ -8,6 +8,8 @@ const PATIENCE = 6000;           // ms after which what is shown is old
 const KEPT = 300;                // s of history
 const RATE = 10;                 // s that a rate is of
 const SLOW = 60;                 // s that a p95 is of
+const FRESH = 5000;              // ms for which figures of Redis or PostgreSQL are of now
+const COUNTED = 60000;           // the same of seats: counting them takes its time
 const TOLD = 8000;               // ms for which it is told that something was done
 const OURS = ['healthz', 'readyz', 'metrics', 'status', 'ops'];
 const STREAMS = 'token_events';  // lasts for as long as somebody waits
@@ -19,6 +21,7 @@ const TEXT = {
         refusing: 'refused with {status}', unreadable: 'unreadable answers',
         stale: 'Since {time}: {why}. What is shown is of then.',
         never: 'Nothing to show: {why}.',
+        noNews: 'no news since {time}', noneYet: 'no news yet',
         rate: 'Requests', p95: '95 % answered within', errors: 'Errors (5xx)',
         waiting: 'Waiting', active: 'Inside', called: 'Let in, not here yet',
         soldAll: 'Seats sold', routes: 'Routes',
@@ -38,7 +41,7 @@ const TEXT = {
         failureRate: 'Failed', slowCallRate: 'Slow', buffered: 'Calls in the window',
         notPermitted: 'Calls refused', retry: 'Asks again in', unknown: 'not known',
         events: 'Last changes', setState: 'State',
-        payments: 'Card payments', pending: 'Pending', refunding: 'Being given back',
+        payments: 'Card payments', pending: 'Pending', deposits: 'Waiting for a deposit', refunding: 'Being given back',
         oldest: 'Oldest', noCards: 'No payment gateway is configured.',
         refund: 'Give a payment back', paymentId: 'Payment', reason: 'Reason',
         giveBack: 'Give back', lanes: 'Connections', group: 'To', busy: 'Busy',
@@ -66,6 +69,7 @@ const TEXT = {
         refusing: '{status} 거부', unreadable: '읽을 수 없는 응답',
         stale: '{time}부터 {why}. 화면은 그때 기준입니다.',
         never: '표시할 내용이 없습니다: {why}.',
+        noNews: '{time}부터 소식 없음', noneYet: '아직 소식 없음',
         rate: '요청', p95: '95% 응답 시간', errors: '오류(5xx)',
         waiting: '대기 중', active: '입장', called: '호출됨(미입장)',
         soldAll: '판매 좌석', routes: '경로별 현황',
@@ -85,7 +89,7 @@ const TEXT = {
         failureRate: '실패율', slowCallRate: '지연율', buffered: '집계 중인 호출',
         notPermitted: '차단된 호출', retry: '재시도까지', unknown: '알 수 없음',
         events: '최근 변경', setState: '상태',
-        payments: '카드 결제', pending: '처리 대기', refunding: '환불 중',
+        payments: '카드 결제', pending: '처리 대기', deposits: '입금 대기', refunding: '환불 중',
         oldest: '가장 오래된 건', noCards: '결제 게이트웨이가 설정되지 않았습니다.',
         refund: '결제 환불', paymentId: '결제 번호', reason: '사유',
         giveBack: '환불', lanes: '연결', group: '대상', busy: '사용 중',
@@ -141,9 +145,11 @@ function speak(to) {
     text = TEXT[to];
     format = {
         count: new Intl.NumberFormat(to),
+        short: new Intl.NumberFormat(to, { notation: 'compact', maximumFractionDigits: 1 }),
         rate: new Intl.NumberFormat(to, { minimumFractionDigits: 1, maximumFractionDigits: 1 }),
         percent: new Intl.NumberFormat(to, { style: 'percent', maximumFractionDigits: 0 }),
         clock: new Intl.DateTimeFormat(to, clock),
+        moment: new Intl.DateTimeFormat(to, { ...clock, month: 'short', day: 'numeric' }),
         date: new Intl.DateTimeFormat(to, { dateStyle: 'medium', timeStyle: 'short' }),
     };
 
@@ -216,6 +222,7 @@ function keep(now) {
     }
 }
 
+const share = (part, whole) => whole ? part / whole : 0;
 const sum = list => list.reduce((a, b) => a + b, 0);
 
 // the newest sample that is at least so many seconds older, or the oldest
@@ -282,8 +289,8 @@ const p95 = (i, name) => quantile(.95, change(i, SLOW, name).buckets, status.lat
 const NOTHING = '–';
 
 const count = n => n == null ? NOTHING : format.count.format(n);
-const rate = n => n == null ? NOTHING : (n >= 100 ? format.count.format(Math.round(n)) : format.rate.format(n));
-const clock = time => time ? format.clock.format(new Date(time)) : NOTHING;
+const short = n => n < 100000 ? count(n) : format.short.format(n);
+const rate = n => n == null ? NOTHING : n < 100 ? format.rate.format(n) : short(Math.round(n));
 
 function ms(n) {
     if (n == null) {
@@ -298,6 +305,17 @@ function ms(n) {
 function seconds(n) {
     return n < 120 ? unit(n, 'second')
          : n < 7200 ? unit(Math.round(n / 60), 'minute') : unit(Math.round(n / 3600), 'hour');
+}
+
+// of another day with its date
+function clock(time) {
+    const at = new Date(time ?? NaN);
+
+    if (!+at) {
+        return NOTHING;
+    }
+
+    return (at.toDateString() === new Date().toDateString() ? format.clock : format.moment).format(at);
 }
 
 function unit(n, name) {
@@ -408,8 +426,13 @@ function show() {
     draw($('p95-line'), [line(i => p95(i))]);
     draw($('error-line'), [rates('failed')]);
     draw($('waiting-line'), [history.map(s => s.waiting)]);
-    $('active-bar').style.width = `${Math.min(100, 100 * queue.active / queue.capacity)}%`;
-    $('sold-bar').style.width = `${seats ? 100 * sold / seats : 0}%`;
+    $('active-bar').style.width = `${Math.min(100, 100 * share(queue.active, queue.capacity))}%`;
+    $('sold-bar').style.width = `${100 * share(sold, seats)}%`;
+
+    news('queue', queue.seenAt, FRESH);
+    news('payments', payments?.seenAt, FRESH);
+    // seats are not counted while nobody looks
+    news('seats', Date.now() - watched > COUNTED && status.countedAt || undefined, COUNTED);
 
     showRoutes(last);
     showStrip(schedules);
@@ -420,8 +443,24 @@ function show() {
     $('unsettled').hidden = !payments;
     $('no-cards').hidden = !!payments;
 
+    for (const e of document.querySelectorAll('.deposits')) {
+        e.hidden = !payments?.deposits;
+    }
+
     if (breaker) {
         showBreaker(breaker);
+    }
+}
+
+// the server's own answer does not tell that it has not reached Redis or
+// PostgreSQL; null: never yet, undefined: nothing is known of it
+function news(name, seenAt, patience) {
+    const old = seenAt !== undefined && Date.parse(status.time) - new Date(seenAt) > patience;
+
+    for (const e of document.querySelectorAll(`[data-news=${name}]`)) {
+        e.hidden = !old;
+        write(e, !old ? '' : seenAt ? fill(text.noNews, { time: clock(seenAt) }) : text.noneYet);
+        e.closest('.figure, .card').classList.toggle('old', old);
     }
 }
 
@@ -479,7 +518,7 @@ function showStrip(schedules) {
     }
 
     schedules.forEach((s, i) => {
-        const share = s.totalSeat ? s.sold / s.totalSeat : 0;
+        const sold = share(s.sold, s.totalSeat);
 
         if (!strip.children[i]) {
             strip.append(element('li'));
@@ -489,12 +528,11 @@ function showStrip(schedules) {
 
         const button = strip.children[i].firstChild;
 
-        button.replaceChildren(`#${s.scheduleId}`, element('b', format.percent.format(share)), element('i'));
-        button.style.setProperty('--share', share.toFixed(3));
-        button.style.setProperty('--held-share', (s.totalSeat ? s.held / s.totalSeat : 0).toFixed(3));
-        button.className = share > .62 ? 'full' : '';
+        button.replaceChildren(`#${s.scheduleId}`, element('b', format.percent.format(sold)), element('i'));
+        button.style.setProperty('--share', sold.toFixed(3));
+        button.style.setProperty('--held-share', share(s.held, s.totalSeat).toFixed(3));
         button.title = cell(s);
-        button.setAttribute('aria-label', fill(text.cellName, { id: s.scheduleId, share: format.percent.format(share) }));
+        button.setAttribute('aria-label', fill(text.cellName, { id: s.scheduleId, share: format.percent.format(sold) }));
         button.setAttribute('aria-pressed', s.scheduleId === chosen);
         button.onclick = () => {
             chosen = chosen === s.scheduleId ? 0 : s.scheduleId;
@@ -522,7 +560,7 @@ function showQueue(queue) {
 
 function showBreaker(breaker) {
     const list = $('events');
-    const key = language + (breaker.events.at(-1)?.number ?? 0);
+    const key = [language, new Date().toDateString(), breaker.events.at(-1)?.number].join();
 
     chip($('breaker-state'), `${text.states[breaker.state]} – ${text.means[breaker.state]}`, COLOR[breaker.state]);
 
@@ -556,9 +594,9 @@ function showLanes(last) {
 
         row.dataset.group = lane.group;
         row.append(name, element('td', `${count(lane.busy)}/${count(lane.lanes)}`), element('td', rate(calls)),
-                   element('td', count(lane.waiting)),
-                   element('td', count(lane.failed), lane.failed ? 'bad' : 'zero'),
-                   element('td', count(lane.refused), lane.refused ? 'bad' : 'zero'));
+                   element('td', short(lane.waiting)),
+                   element('td', short(lane.failed), lane.failed ? 'bad' : 'zero'),
+                   element('td', short(lane.refused), lane.refused ? 'bad' : 'zero'));
         return row;
     }));
 }
