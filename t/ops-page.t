@@ -130,6 +130,7 @@ payments();
 
 is_deeply [ $Browser->console ], [], 'the browser has nothing to complain of';
 
+looks();
 questions();
 no_use();
 phone('en');
@@ -265,7 +266,7 @@ END
                 0 .. $#{ $told->{all}{buckets} } ],
               $told->{all}{buckets}, 'nor of their times';
     like $Browser->text('tr[data-route="token_events"] td:nth-child(3)'),
-         qr/sec$/, 'its row tells how long it was';
+         qr/^[\d.]+ m?s/, 'its row tells how long it was';
 }
 
 sub schedules {
@@ -624,13 +625,157 @@ sub phone {
     is $phone->script('return innerWidth'), 360, 'on a narrow screen';
     cmp_ok $phone->script('return document.documentElement.scrollWidth'), '<=',
            360, 'without anything beside it';
-    is_deeply $phone->script(<<'END'), [], 'and nothing that is cut off';
-        return [...document.querySelectorAll('main *')]
-            .filter(e => e.getBoundingClientRect().right > 360.5)
-            .map(e => `${e.tagName} ${e.id} ${e.className} ${e.innerText}`);
+    is_deeply cut_off($phone), [], 'and nothing that is cut off';
+    is_deeply $phone->script(<<'END'), [], 'what a finger must meet is large';
+        return [...document.querySelectorAll('button, input, select')]
+            .filter(e => e.checkVisibility())
+            .map(e => [e.id, e.getBoundingClientRect()])
+            .filter(([, r]) => r.width < 44 || r.height < 44)
+            .map(([id, r]) => `${id} ${r.width} x ${r.height}`);
 END
+    large_numbers($phone);
+    is_deeply cut_off($phone), [], 'large numbers have room';
     is_deeply [ $phone->console ], [], 'nor to complain of';
     $phone->stop;
+}
+
+sub cut_off {
+    return $_[0]->script(<<'END');
+        return [...document.querySelectorAll('body *')]
+            .filter(e => e.checkVisibility()
+                && e.getBoundingClientRect().right > innerWidth + 0.5)
+            .map(e => `${e.tagName} ${e.id} ${e.className} ${e.innerText}`);
+END
+}
+
+# What a page would show on a very large and very bad day.
+sub large_numbers {
+    my ($browser) = @_;
+
+    $browser->script(<<'END');
+        const day = new Date(Date.now() - 86400e3).toISOString();
+
+        asking = true;      // what is shown stays
+        status.time = new Date(Date.parse(status.time) + 1000).toISOString();
+        Object.assign(status.queue, { waiting: 12345678, active: 9876543,
+            capacity: 10000000, serving: 123456789012, rate: 1000000,
+            paused: true, seenAt: day });
+        Object.assign(status.breaker, { state: 'half_open', since: day,
+            notPermitted: 123456789, events: status.breaker.events
+                .map(e => ({ ...e, at: day, reason: 'half_open_ended' })) });
+        Object.assign(status.payments, { pending: 123456, pendingAge: 1e6,
+                                         deposits: 123456, seenAt: day });
+        for (const s of status.schedules) {
+            Object.assign(s, { totalSeat: 12345678, sold: 12000000,
+                               held: 345678, free: 0,
+                               concertTitle: 'Ohnezwischenraum'.repeat(6) });
+        }
+        for (const l of status.lanes) {
+            Object.assign(l, { down: true, busy: l.lanes, waiting: 12345678,
+                calls: l.calls + 1234567, failed: 12345678,
+                refused: 123456789 });
+        }
+        for (const r of Object.values(status.routes)) {
+            r['4xx'] += 1234567;
+            r['5xx'] += 1234567;
+            r.buckets = r.buckets.map(n => n + 1234567);
+        }
+        keep(sample(status));
+        chosen = status.schedules[0].scheduleId;
+        show();
+        say('warn', () => fill(text.unsure, { what: text.silent }));
+END
+}
+
+# WCAG 2.2: all text has a contrast of 4.5 to 1; a focus can be seen; who wants
+# no motion gets none.
+sub looks {
+    my $media = sub { $Browser->devtools('Emulation.setEmulatedMedia',
+        features => [ map { { name => $_->[0], value => $_->[1] } } @_ ]) };
+
+    for my $scheme (qw( light dark )) {
+        $media->(['prefers-color-scheme', $scheme],
+                 ['prefers-reduced-motion', 'reduce']);
+        is_deeply $Browser->script(<<'END'), [], "all can be read, if $scheme";
+            const pen = document.createElement('canvas')
+                        .getContext('2d', { willReadFrequently: true });
+            const rgba = color => {
+                pen.clearRect(0, 0, 1, 1);
+                pen.fillStyle = color;
+                pen.fillRect(0, 0, 1, 1);
+                return [...pen.getImageData(0, 0, 1, 1).data];
+            };
+            const light = color => {
+                const [r, g, b] = rgba(color).map(v => v / 255).map(
+                    v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+                return .2126 * r + .7152 * g + .0722 * b + .05;
+            };
+            const behind = e => {
+                const color = getComputedStyle(e).backgroundColor;
+                return rgba(color)[3] || !e.parentElement ? color
+                                                 : behind(e.parentElement);
+            };
+            const low = (name, e) => {
+                const a = light(getComputedStyle(e).color);
+                const b = light(behind(e));
+                const contrast = Math.max(a, b) / Math.min(a, b);
+                return contrast < 4.5 ? [`${name}: ${contrast.toFixed(2)}`] : [];
+            };
+            const bad = [...document.querySelectorAll('body *')].filter(
+                e => e.checkVisibility() && [...e.childNodes].some(
+                    n => n.nodeType === 3 && n.textContent.trim()))
+                .flatMap(e => low(`${e.tagName} ${e.id} ${e.className}`, e));
+            const chip = document.querySelector('main')
+                         .appendChild(document.createElement('p'));
+            for (const name of ['chip', 'banner'].flatMap(
+                 kind => ['', 'good', 'warn', 'bad'].map(c => `${kind} ${c}`))) {
+                chip.className = name;
+                bad.push(...low(name, chip));
+            }
+            chip.remove();
+            const cell = document.querySelector('#strip button');
+            for (let share = 0; share <= 1; share += .1) {
+                cell.style.setProperty('--share', share);
+                bad.push(...low(`sold ${share}`, cell));
+            }
+            return bad;
+END
+    }
+
+    is_deeply $Browser->script(<<'END'), [], 'nothing moves for its looks';
+        return [...document.querySelectorAll('*')].filter(
+            e => getComputedStyle(e).transitionDuration !== '0s'
+                 && getComputedStyle(e).transitionProperty !== 'none')
+            .map(e => `${e.tagName} ${e.id}`);
+END
+    $media->();
+
+    # from the first to the last, by the key
+    $Browser->script('document.activeElement.blur(); scrollTo(0, 0)');
+    my (%focus, @without);
+
+    for (1 .. 200) {
+        $Browser->press("\x{E004}");
+        my ($id, $outline) = @{ $Browser->script(<<'END') };
+            const e = document.activeElement;
+            return [e === document.body ? '' : e.id || e.innerText,
+                    getComputedStyle(e).outlineStyle];
+END
+
+        # the browser's own
+        next if $id eq '';
+
+        last if $focus{$id}++;
+        push @without, $id if $outline eq 'none';
+    }
+
+    is_deeply \@without, [], 'where the keyboard is can be seen';
+    ok $focus{$_}, "it gets to $_"
+        for qw( language pause capacity set-capacity events state set-state
+                payment reason set-refund );
+    is_deeply $Browser->script('return ["stale", "said"].map(id => document'
+        . '.getElementById(id).closest("[role]").role)'),
+        [qw( alert status )], 'what is told is read out';
 }
 
 # And a server that comes back has counted from the beginning.

@@ -145,7 +145,7 @@ function speak(to) {
     text = TEXT[to];
     format = {
         count: new Intl.NumberFormat(to),
-        short: new Intl.NumberFormat(to, { notation: 'compact', maximumFractionDigits: 1 }),
+        short: new Intl.NumberFormat(to, { notation: 'compact', maximumSignificantDigits: 3 }),
         rate: new Intl.NumberFormat(to, { minimumFractionDigits: 1, maximumFractionDigits: 1 }),
         percent: new Intl.NumberFormat(to, { style: 'percent', maximumFractionDigits: 0 }),
         clock: new Intl.DateTimeFormat(to, clock),

@@ -160,6 +160,16 @@ sub type {
                    { text => "$text" });
 }
 
+# A key, to whatever has the focus; "\x{E004}" is Tab
+# (https://www.w3.org/TR/webdriver2/#keyboard-actions).
+sub press {
+    my ($self, $key) = @_;
+    $self->command(POST => '/actions', { actions => [
+        { type => 'key', id => 'keyboard',
+          actions => [ map { { type => $_, value => $key } }
+                           qw( keyDown keyUp ) ] } ] });
+}
+
 # What was logged to the console since it was asked for last.
 sub console {
     my ($self) = @_;
