@@ -28,7 +28,7 @@ const TEXT = {
         routesHint: 'Over 10 s, p95 over 1 min. Lines: rate (filled) and p95.',
         route: 'Route', perSecond: 'req/s', minutes: '5 min',
         refused4: '4xx', failed5: '5xx', noTraffic: 'No requests yet.',
-        schedules: 'Seats sold', schedulesHint: 'The next 64 schedules, darker is fuller, the orange line is held.',
+        schedules: 'Seats sold', schedulesHint: 'The next 64 schedules: more color is fuller, the orange line is held.',
         noSchedules: 'Nothing counted yet.', countedAt: 'Counted at {time}.',
         cell: '{title}, {date} (schedule {id}): {sold} of {seats} sold, {held} held, {free} free',
         cellName: 'Schedule {id}: {share} sold',
