@@ -43,6 +43,12 @@ sub break_postgres {
          where application_name = '$application'");
 }
 
+# Those that can be ended by now.
+sub connections {
+    return sql("select count(*) from pg_stat_activity
+                where application_name = '$application'");
+}
+
 sub cut_redis {
     unlink "$links/redis.sock" or die $!;
     redis(qw( CLIENT KILL TYPE normal ));
@@ -113,12 +119,17 @@ sub cut_redis {
 {
     my $one = [ qr/worker_processes 2/, 'worker_processes 1' ];
     my $down = 'concert_lane_down{group="write"}';
-    my $nginx = nginx(workers => 2,
-                      http => qq{concert_postgres "$conninfo";});
+    my $start = sub {
+        my $nginx = nginx(workers => 2, http =>
+                          qq{concert_postgres "$conninfo" read=1 write=1;});
+
+        eventually { connections() == 4 } 'two workers are connected';
+        return $nginx;
+    };
+    my $nginx = $start->();
 
     cut_postgres();
-    eventually { $nginx->metric($down) == 2 }
-               'PostgreSQL is away for both workers';
+    eventually { $nginx->metric($down) == 2 } 'PostgreSQL is away for both';
     $nginx->reload(@$one);
     eventually { $nginx->workers == 1 } 'and then there is one';
     eventually { $nginx->metric($down) == 1 } 'for which it is away';
@@ -127,16 +138,17 @@ sub cut_redis {
     eventually { $nginx->metric($down) == 0 } 'until it is back for all';
     $nginx->stop;
 
-    $nginx = nginx(workers => 2, http => qq{concert_postgres "$conninfo";});
+    $nginx = $start->();
     cut_postgres();
     eventually { $nginx->metric($down) == 2 } 'it is away again';
 
     my @old = $nginx->workers;
     kill STOP => @old;
     $nginx->reload(@$one);
-    eventually { $nginx->workers == 3 } 'two workers that cannot end';
+    eventually { $nginx->workers == 3 && $nginx->metric($down) == 2 }
+               'of two workers that cannot end one has a successor';
     kill KILL => @old;
-    eventually { $nginx->workers == 1 } 'are killed';
+    eventually { $nginx->workers == 1 } 'both are killed';
     eventually { $nginx->metric($down) == 1 } 'and one is left';
 
     link_postgres();
@@ -144,10 +156,7 @@ sub cut_redis {
     is $nginx->metric('concert_workers_died_total'), 1,
        'who died in a place that nobody takes is counted once';
 
-    cut_postgres();
     $nginx->quit;
-    unlink "$links/.s.PGSQL.5432";
-    link_postgres();
 }
 
 {
