@@ -70,14 +70,6 @@ my $Sample = qr/^($Name)(?:\{($Label(?:,$Label)*,?)\})? ($Value)$/;
     $nginx->stop;
 }
 
-sub workers {
-    my ($nginx) = @_;
-
-    open my $in, '<', "/proc/$nginx->{pid}/task/$nginx->{pid}/children"
-        or die "no children: $!";
-    return split ' ', <$in>;
-}
-
 sub requests {
     my ($nginx, $route, $class) = @_;
 
@@ -140,19 +132,19 @@ sub requests {
     $ann->balance;
     eventually { requests($nginx, 'balance', '2xx') == 21 }
                'what was counted survives a new configuration';
-    eventually { workers($nginx) == 2 } 'the old workers end';
+    eventually { $nginx->workers == 2 } 'the old workers end';
     is $nginx->metric('concert_workers_died_total'), 0,
        'and are not taken for dead';
 
-    kill TERM => (workers($nginx))[0];
+    kill TERM => ($nginx->workers)[0];
     eventually { (grep { /exited with code 0/ } $nginx->log) == 3 }
                'a worker that is told to end does';
-    eventually { workers($nginx) == 2 } 'and another takes its place';
+    eventually { $nginx->workers == 2 } 'and another takes its place';
     is $nginx->metric('concert_workers_died_total'), 0,
        'which is no death, either';
 
     for my $n (1, 2) {
-        kill KILL => (workers($nginx))[0];
+        kill KILL => ($nginx->workers)[0];
         eventually { $nginx->metric('concert_workers_died_total') == $n }
                    "a worker that was killed is counted ($n)";
     }
@@ -165,8 +157,9 @@ sub requests {
     my $refused = qr/\[emerg\].*there is no room for 33 worker processes: write "worker_processes 32;"/;
     my $nginx = nginx(workers => 2);
     my $ann = $nginx->client(user(7));
-    my @workers = workers($nginx);
+    my @workers;
 
+    eventually { (@workers = $nginx->workers) == 2 } 'two workers start';
     ok !eval { nginx(workers => 33) }, 'more than 32 workers do not start';
     like $@, $refused, 'and nginx says what to write';
 
@@ -176,7 +169,7 @@ sub requests {
     eventually { grep { /write "thread_pool concert_io threads=7;"/ }
                       $nginx->log } 'nor does one without threads';
     is $ann->balance, 7, 'and what was there goes on';
-    is_deeply [ workers($nginx) ], \@workers, 'as it was';
+    is_deeply [ $nginx->workers ], \@workers, 'as it was';
 
     $nginx->quit;
 }
