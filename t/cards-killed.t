@@ -39,7 +39,7 @@ my $Gateway = Gateway->start;
 my $Pg = Proxy->new("$pg/.s.PGSQL.5432");
 my $Redis = Proxy->new($redis);
 my $Conninfo = "$ENV{TEST_NGINX_CONCERT_PG} host=" . $Pg->directory;
-my $Nginx = nginx(gateway => $Gateway, cards => 'timeout=12s lanes=16',
+my $Nginx = nginx(gateway => $Gateway, cards => 'timeout=20s lanes=16',
                   http => "concert_postgres \"$Conninfo\" batch=1 write="
                           . LANES . ";\n"
                           . 'concert_redis unix:' . $Redis->path . ';');
@@ -101,14 +101,20 @@ sub refund {
 sub requests { return $Gateway->ledger->{requests}{$_[0]} // 0 }
 sub at_gateway { return $Gateway->status_of({ orderId => $_[0]{order} }) }
 
-# The sessions that wait for a lock in a function.
+# The sessions that wait for a lock in a function; with a buyer: those of them
+# that have locked his order, as settle() does before it changes anything.
 sub blocked {
-    my ($function) = @_;
+    my ($function, $buyer) = @_;
+
+    my $whose = $buyer
+        ? "and backend_xid = (select xmax
+                              from concert.orders
+                              where order_id = '$buyer->{order}')" : '';
 
     return sql("select count(*)
                 from pg_stat_activity
                 where wait_event_type = 'Lock'
-                  and query like 'select * from concert.$function%'");
+                  and query like 'select * from concert.$function%' $whose");
 }
 
 sub lanes {
@@ -222,22 +228,28 @@ my @Steps = (
         state => 'PENDING',
         lock => 'lock table concert.transfers in share mode',
         reach => sub {
-            begin($_[0]);
-            return sub { blocked('settle') == 1 };
+            my ($buyer) = @_;
+
+            begin($buyer);
+            return sub { blocked('settle', $buyer) };
         },
     },
     'a top-up is settled, and that not committed' => {
         state => 'PENDING', what => 'charge',
         reach => sub {
-            begin($_[0]);
-            return sub { blocked('settle') == 2 };
+            my ($buyer) = @_;
+
+            begin($buyer);
+            return sub { blocked('settle', $buyer) };
         },
     },
     'a refund is settled, and that not committed' => {
         state => 'REFUNDING', paid => 1,
         reach => sub {
-            refund($_[0]);
-            return sub { blocked('settle') == 3 };
+            my ($buyer) = @_;
+
+            refund($buyer);
+            return sub { blocked('settle', $buyer) };
         },
     },
     'a claim is sent, and not committed' => {
