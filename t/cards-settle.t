@@ -110,11 +110,13 @@ sub refund {
 
 # a gateway that was away
 {
-    $Gateway->kill;
     my $held = hold($User, $Schedule, ++$Seat);
     my $order = $Ann->post('/api/payments/orders',
                            { userId => 0 + $User,
                              reservationId => 0 + $held })->json;
+
+    $Gateway->window(%$order, paymentKey => 'window-that-was-open');
+    $Gateway->kill;
     my $answer = $Ann->post('/api/reservations/payments', {
         userId => 0 + $User, reservationId => 0 + $held, amount => 1500,
         method => 'card', orderId => $order->{orderId},
@@ -123,7 +125,6 @@ sub refund {
     is $answer->status, 202, 'while the gateway is away a payment is PENDING';
 
     $Gateway->start;
-    $Gateway->window(%$order, paymentKey => 'window-that-was-open');
     eventually { $Ann->get($answer->header('Location'))->json->{status}
                  eq 'PAID' } 'when it is back it is paid';
 }

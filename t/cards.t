@@ -232,10 +232,11 @@ sub object {
 {
     my $ann = client();
     my $held = held($ann);
-    my %card = ordered($ann, reserved($held), then => [ 'ok@300' ]);
+    my %card = ordered($ann, reserved($held), then => [ 'ok@2000' ]);
     my $socket = $Nginx->begin(pay_bytes($ann, $held, \%card));
 
-    eventually { status($ann, $held) eq 'PAYING' } 'who has begun to pay';
+    eventually { status($ann, $held) =~ /^(?:PAYING|PAID)\z/ }
+               'who has begun to pay';
     close $socket;
     eventually { status($ann, $held) eq 'PAID' } 'and leaves has paid';
 }

@@ -73,7 +73,7 @@ sub serves {
 }
 
 $Nginx->settled;
-my $Descriptors = $Nginx->descriptors;
+my $Descriptors = $Nginx->descriptors_at_rest;
 cmp_ok $Descriptors, '>', 10, 'the descriptors of the workers are seen';
 
 # Nobody leaves.

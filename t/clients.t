@@ -55,7 +55,7 @@ sub cases {
 
 # all lanes have connected
 $Nginx->settled;
-my $Descriptors = $Nginx->descriptors;
+my $Descriptors = $Nginx->descriptors_at_rest;
 cmp_ok $Descriptors, '>', 10, 'the descriptors of the workers are seen';
 
 # Leaving while the request is sent: it is done only if it was all there.

@@ -192,7 +192,7 @@ sub position { return $_[0]->next->{data}{position} }
 {
     my $path = Concert::new_root() . '/socket';
     my $nginx = nginx(queue => 'capacity=1 poll=100ms', server =>
-                      "listen unix:$path http2; send_timeout 5s;");
+                      "listen unix:$path http2; send_timeout 60s;");
     my ($ann, $ben) = strangers($nginx, 2);
 
     $_->enter for $ann, $ben;

@@ -135,7 +135,7 @@ my $key = $Key{HS256};
        ->get("/api/balance/$user")->json->{amount}, 5,
        '"bearer" is a word of any case';
 
-    my $soon = $key->sign(claims($user, exp => time + 2));
+    my $soon = $key->sign(claims($user, exp => time + 6));
 
     is bearer($nginx, $soon)->get("/api/balance/$user")->status, 200,
        'a token is good until it ends';

@@ -705,7 +705,7 @@ sub by_card {
     $nginx->stop;
 
     # one is on its way, one waits
-    $nginx = nginx(gateway => $gateway, cards => 'lanes=1 max_queue=1');
+    $nginx = nginx(gateway => $gateway, cards => 'lanes=1 max_queue=1 timeout=60s');
     my @waiting;
 
     for my $n (1 .. 2) {
@@ -717,7 +717,8 @@ sub by_card {
                                            with => $with));
         my $metric = $n == 1 ? 'concert_lanes_busy'
                              : 'concert_lane_waiting_calls';
-        waits($nginx, qq($metric\{group="gateway"}));
+        eventually { $nginx->metric(qq($metric\{group="gateway"})) > 0 }
+                   'the gateway is waited for';
     }
 
     for my $name (sort keys %for) {

@@ -84,8 +84,9 @@ sub is_refused {
 
     my $ann = $nginx->client(stranger());
 
-    is_problem $ann->get('/api/balance/' . $ann->id), 'store_unavailable',
-               "$title: refused";
+    # a worker that was just started may still wait for its lanes
+    eventually { $ann->get('/api/balance/' . $ann->id)->code
+                 eq 'store_unavailable' } "$title: refused";
     eventually { grep { /\[error\] .*concert: .*$why/ } $nginx->log }
                "$title: the log says so";
     is $nginx->nobody->get('/readyz')->body,

@@ -91,7 +91,7 @@ for my $case ([ close => 'open', 'away' ], [ freeze => 'thaw', 'frozen' ]) {
     my $proxy = Proxy->new($redis);
     my $name = queue_name();
     my $nginx = behind($proxy, $name, 'capacity=1',
-                       http => 'concert_timeout 1s;');
+                       http => 'concert_timeout 5s;');
     my $other = beside($name, 'capacity=1');
     my $schedule = schedule();
     my $ann = $nginx->client(user());
@@ -394,7 +394,7 @@ sub difference {
 
 # who does not come loses the place
 {
-    my $nginx = nginx(queue => 'capacity=1 claim=1s ttl=1h');
+    my $nginx = nginx(queue => 'capacity=1 claim=4s ttl=1h');
     my ($ann, $ben, $cy, $dee) = strangers($nginx, 4);
 
     $_->enter for $ann, $ben, $cy, $dee;
@@ -405,7 +405,7 @@ sub difference {
     is $nginx->metric('concert_queue_missed_total'), 1, 'which is counted';
 
     cmp_ok ends($cy), '>', time + 3000, 'who has come once has the whole time';
-    sleep 2.5;
+    sleep 5;
     is position($dee), 1, 'while the next one waits';
     ok $cy->is_active, 'however long nothing is asked';
     is $ben->enter->json->{position}, 2, 'who did not come waits anew';
@@ -420,7 +420,8 @@ sub difference {
 
     $_->enter for $ann, $ben, $cy;
     is position($cy), 2, 'a place';
-    sleep 0.5;
+    eventually { $nginx->metric('concert_queue_waiting') == 2 }
+               'the job has seen both';
     redis('ZREM', "{concert:$name}:waiting", $cy->id);
     redis('HSET', "{concert:$name}:queue", 'last', 2);
 

@@ -179,7 +179,7 @@ sub end_of_tokens {
        'whose token ended may enter again when nobody waits');
 
     {
-        local $Ttl = 40;
+        local $Ttl = 2000;
         fresh(1);
         enter(1);
         enter(2);

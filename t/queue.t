@@ -174,7 +174,7 @@ sub count_active {
 }
 
 {
-    my $nginx = nginx(queue => 'capacity=1 ttl=1s');
+    my $nginx = nginx(queue => 'capacity=1 ttl=4s');
     my ($first, $second, $third) = strangers($nginx, 3);
 
     $_->enter for $first, $second, $third;

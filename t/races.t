@@ -141,7 +141,7 @@ my $nginx = nginx(workers => 2);
                  array_fill(@{[ concert_of($schedule) ]}::bigint, array[$n]),
                  array_fill(${schedule}::bigint, array[$n]),
                  array(select format('{%s}', g) from generate_series(1, $n) g),
-                 @{[ 10 + int rand 150 ]}, null)");
+                 @{[ 10 + int rand(150 * $round) ]}, null)");
 
         my @clients = map { $nginx->client($_) } @users;
         my @order = shuffle(0 .. 2 * $n - 1);

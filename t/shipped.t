@@ -50,7 +50,7 @@ sub shipped {
         [ qr{/var/log/nginx/} => "$Root/logs/" ],
         [ qr{/run/nginx.pid} => "$Root/logs/nginx.pid" ],
         [ qr/^load_module .*/m => $load ],
-        [ qr/^http \{/m => "http {\n$temp" ],
+        [ qr/^http \{/m => "http {\n$temp\nconcert_timeout 30s;" ],
         [ qr/"host=[^"]*"/ => qq{"$ENV{TEST_NGINX_CONCERT_PG}"} ],
         [ qr{unix:/run/redis/redis.sock} => $ENV{TEST_NGINX_CONCERT_REDIS} ],
         [ qr/(?=capacity=)/ => 'name=' . Concert::queue_name() . ' ' ],
@@ -176,7 +176,9 @@ sub statuses {
 
     my %seen;
     $seen{$_}++ for split ' ', curl("$path?[1-$many]", '-o', '/dev/null',
-                                    '-w', '%{http_code} ', @options);
+                                    '-w', '%{http_code} ', '--parallel',
+                                    '--parallel-max', 20,
+                                    '--stderr', '/dev/null', @options);
     return \%seen;
 }
 

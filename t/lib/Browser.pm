@@ -147,15 +147,32 @@ sub find {
     return (values %$found)[0];
 }
 
+# Waits until an element is not disabled.
+sub enabled {
+    my ($self, $css) = @_;
+    my $deadline = time + PATIENCE;
+
+    while ($self->script('return !!document.querySelector(arguments[0])'
+                         . '?.disabled', $css))
+    {
+        die "$css stays disabled" if time >= $deadline;
+        sleep 0.05;
+    }
+}
+
 # As a hand does: what cannot be seen, or lies under something, cannot be
 # clicked.
 sub click {
     my ($self, $css) = @_;
+
+    $self->enabled($css);
     $self->command(POST => '/element/' . $self->find($css) . '/click', {});
 }
 
 sub type {
     my ($self, $css, $text) = @_;
+
+    $self->enabled($css);
     $self->command(POST => '/element/' . $self->find($css) . '/value',
                    { text => "$text" });
 }

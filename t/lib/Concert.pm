@@ -954,6 +954,21 @@ sub settled {
 # How many descriptors the workers have open.
 sub descriptors { return scalar map { glob "/proc/$_/fd/*" } $_[0]->workers }
 
+# The same when all lanes have connected, which they are made to every second.
+sub descriptors_at_rest {
+    my ($self) = @_;
+    my ($descriptors, $same) = (0, 0);
+
+    while ($same < 20) {
+        my $now = $self->descriptors;
+        $same = $now == $descriptors ? $same + 1 : 0;
+        $descriptors = $now;
+        sleep 0.1;
+    }
+
+    return $descriptors;
+}
+
 # Somebody who sends requests; the userId header is theirs.
 sub client {
     my ($self, $id, %headers) = @_;
