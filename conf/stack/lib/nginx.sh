@@ -62,6 +62,7 @@ nginx_configure() {
     text=${text//@CAPACITY@/"$CAPACITY"}
     text=${text//@TTL@/"$TTL"}
     text=${text//@HOLD@/"$HOLD"}
+    text=${text//@TIMEOUT@/"$TIMEOUT"}
     printf '%s\n' "$text" >"$nginx/nginx.conf"
 }
 
