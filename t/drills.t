@@ -108,6 +108,24 @@ my @Hurt = (@Well, [12_000, 'token', 503, 1], [31_000, 'token', 200, 2]);
     is $fact{kept}, 0, 'nor has one that nobody asked';
 }
 
+# of ten calls of a route during the fault
+sub kept_with {
+    my ($failed, $took) = @_;
+
+    my %fact = phases([ map { [20_000 + $_, 'balance', $_ <= $failed ? 504 : 200,
+                               $took] } 1 .. 10 ], []);
+    return $fact{kept};
+}
+
+is kept_with(1, 5), 0, 'nor one of which a call failed';
+
+{
+    local $ENV{SMOKE} = 1;
+
+    is kept_with(5, 5000), 1, 'a smoke test takes slow calls, and some that fail';
+    is kept_with(6, 5), 0, 'but not most of them';
+}
+
 
 # --- the breaker's probes ------------------------------------------------------
 

@@ -409,7 +409,7 @@ is_deeply [ grep { !$Is{$_} } $Datasources =~ /\$(\w+)/g ], [],
 # --- drills ----------------------------------------------------------------
 
 {
-    local @ENV{qw( SMOKE BEFORE OUTAGE AFTERWARDS RATE )} = (1, 1, 2, 2, 4);
+    local @ENV{qw( SMOKE BEFORE OUTAGE AFTERWARDS RATE )} = (1, 1, 2, 12, 4);
     my $said = stack('exec', 'loadtest/run', 'drill-gateway', 'drill-nginx');
 
     like $said, qr/ 0 failed/, 'the gateway and an nginx come back'

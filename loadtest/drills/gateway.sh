@@ -31,6 +31,11 @@ fault_turn() {
     event 'the gateway answers 500'
 }
 
+fault_shows() {
+    curl -fs --noproxy '*' -m 2 "$BASE_URL/metrics" \
+        | grep -qx 'concert_circuitbreaker_state{state="open"} 1'
+}
+
 fault_end() { gateway_switch '{"hang_rate": 0, "error_rate": 0}'; }
 
 drill_clean_up() { gateway_ask /switches -X DELETE -o /dev/null || :; }

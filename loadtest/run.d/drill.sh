@@ -12,6 +12,8 @@
 # and may have
 #
 #   fault_turn            makes it another one, half way
+#   fault_shows           whether it has come to what is looked for in it; in a
+#                         smoke test it is not ended before
 #   drill_prepare         before the traffic; if it fails there is no drill
 #   drill_clean_up        whatever happens
 #   drill_verdicts        what else has to hold
@@ -103,7 +105,7 @@ await_resolved() {
 
 # One drill must not leave its functions to the next.
 load_drill() {
-    unset -f drill_prepare drill_clean_up drill_verdicts fault_turn
+    unset -f drill_prepare drill_clean_up drill_verdicts fault_turn fault_shows
     drill_script=loadtest/drill.js keeps='' alert='' urls=$BASE_URL
     drill_outage='' other_log=''
     # shellcheck source=/dev/null
@@ -184,21 +186,57 @@ await_plan() {
     done
 }
 
+# last_until MS: the fault goes on, from $since. In a smoke test that is as many
+# naps of 0.1 s: a machine that stands still for seconds takes one of them.
+last_until() {
+    if [[ -z ${SMOKE:-} ]]; then
+        sleep_until "$1"
+    else
+        for (( ; since < $1; since += 100 )); do sleep 0.1; done
+    fi
+
+    since=$1
+}
+
+# Whether a request has failed since $begun, and all routes that the fault must
+# spare were asked.
+was_met() {
+    awk -F , -v begun="$begun" -v keeps="$keeps" '
+        NR == 1                 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        $at["timestamp"] < begun            { next }
+        $1 == "call_duration"               { asked[$at["name"]] = 1 }
+        $1 == "http_req_duration" && $at["status"] !~ /^2/  { failed = 1 }
+        END {
+            n = split(keeps, route, " ")
+            for (i = 1; i <= n; i++) if (!(route[i] in asked)) exit 1
+            exit !failed
+        }' "$out/calls.csv" && { ! is_function fault_shows || fault_shows; }
+}
+
+# However slow the machine is, but not longer than there is traffic.
+await_met() {
+    until was_met || ! is_alive "$k6_pid"; do
+        sleep 0.2
+    done
+}
+
 # From its beginning to its end.
 the_fault() {
-    local over=$(( begins + outage * 1000 ))
+    local over=$(( begins + outage * 1000 )) since=$begins begun
 
     sleep_until "$begins"
-    event 'fault begun' "$name"
+    begun=$(now_ms)
+    event 'fault begun' "$name" "$begun"
     fault_at_work=1
     fault_begin
 
     if is_function fault_turn; then
-        sleep_until "$(( (begins + over) / 2 ))"
+        last_until "$(( (begins + over) / 2 ))"
         fault_turn
     fi
 
-    sleep_until "$over"
+    last_until "$over"
+    [[ -z ${SMOKE:-} ]] || await_met
     event 'mending begun' "$name"
     fault_end
     event 'fault over' "$name"
