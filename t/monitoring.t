@@ -35,7 +35,7 @@ my $Hook = IO::Socket::INET->new(Listen => 16, LocalAddr => '127.0.0.1',
 
 # The machine may stand still for some seconds; Redis, which is frozen below, is
 # not away before this.
-$ENV{TIMEOUT} = '15s';
+$ENV{TIMEOUT} = '8s';
 
 # What a command says, and whether it succeeds.
 sub run {
