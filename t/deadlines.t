@@ -7,7 +7,6 @@ use Test::More;
 
 use Concert;
 
-# whoever is slow is told 504, not 503: it is tried again
 use constant TRIES => 5;
 
 sub lock_account {
@@ -32,19 +31,6 @@ sub postgres {
     return qq{concert_postgres "$ENV{TEST_NGINX_CONCERT_PG}" $parameters;\n};
 }
 
-# The first answer with this status, or the last of some tries.
-sub until_status {
-    my ($status, $ask) = @_;
-    my $answer;
-
-    for (1 .. TRIES) {
-        $answer = $ask->();
-        last if $answer->status == $status;
-    }
-
-    return $answer;
-}
-
 # The database gives up: it is certain that nothing was done.
 {
     my $nginx = nginx(http => 'concert_timeout 5s;');
@@ -52,7 +38,8 @@ sub until_status {
     my $bob = $nginx->client(user(7));
     my $lock = lock_account($ann);
 
-    my $answer = until_status(503 => sub { $ann->charge(100) });
+    # one that is slow is told 504, not 503
+    my $answer = first_with(503, sub { $ann->charge(100) });
 
     is $answer->status, 503, 'a call that the database gives up is refused';
     ok $answer->header('Retry-After'),
@@ -82,8 +69,7 @@ sub until_status {
     my $lock = lock_rows("select from concert.seats
                           where schedule_id = $schedule for update");
 
-    is until_status(503 => sub { $ann->reserve($schedule, 1) })
-           ->status, 503,
+    is first_with(503, sub { $ann->reserve($schedule, 1) })->status, 503,
        'a reservation that the database gives up is refused';
     is $ann->get("/api/concerts/seats/$schedule")->status, 200,
        'seats are listed while a reservation takes long';

@@ -1101,19 +1101,6 @@ END
     return ($nginx, %proxy);
 }
 
-# The answer with a status, or the last one.
-sub first_with {
-    my ($status, $try) = @_;
-    my $answer;
-
-    for (1 .. TRIES) {
-        $answer = $try->();
-        last if $answer->status == $status;
-    }
-
-    return $answer;
-}
-
 sub eventually_answers {
     my ($nginx, $name, $status) = @_;
     my $answer;

@@ -50,8 +50,8 @@ use Test::More      ();
 use Time::HiRes     qw( sleep time );
 
 our @EXPORT = qw(
-    cancelled concert concert_of eventually expired hold hold_for is_json
-    is_problem lock_rows nginx paid paying payment_of redis schedule
+    cancelled concert concert_of eventually expired first_with hold hold_for
+    is_json is_problem lock_rows nginx paid paying payment_of redis schedule
     seconds_from_now sql sql_error stranger transaction user users
 );
 
@@ -387,6 +387,19 @@ sub quote {
     my ($text) = @_;
 
     return "'" . ($text =~ s/'/''/gr) . "'";
+}
+
+# The first answer of some tries that has a status, or the last one.
+sub first_with {
+    my ($status, $try) = @_;
+    my $answer;
+
+    for (1 .. 20) {
+        $answer = $try->();
+        last if $answer->status == $status;
+    }
+
+    return $answer;
 }
 
 
