@@ -387,6 +387,29 @@ sub queue_switches {
                'and that is told';
     eventually { !seen('#toast') } 'for some seconds';
 
+    # a question that is asked before the browser has told of the last one's end
+    $Browser->script(<<'END');
+        for (const id of ['capacity', 'limit']) {
+            document.getElementById(id).value = 9;
+            document.getElementById(`set-${id}`).click();
+            document.getElementById('yes').click();
+        }
+        document.getElementById('set-capacity').click();
+END
+    eventually { $set->()->{capacity} == 9 && $set->()->{rate} == 9 }
+               'orders that follow at once are both given';
+    ok seen('#sure'), 'and the next question waits for its answer';
+    $Browser->press("\x{E00C}");
+    ok !seen('#sure'), 'which Esc takes away';
+    eventually { written('capacity') eq '' } 'what was sent is gone';
+    is $set->()->{capacity}, 9, 'and what was not sent was not done';
+    for my $id (qw( limit capacity )) {
+        $Browser->click("#set-$id");
+        sure('yes');
+    }
+    eventually { $set->()->{capacity} == 2 && $set->()->{rate} == 50 }
+               'as before';
+
     broken('cut');
     $Browser->click('#pause');
     sure('yes');

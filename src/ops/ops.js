@@ -128,6 +128,7 @@ let trouble = 'silent';          // why none came: a word of TEXT, or the status
 let asking = false;              // one question at a time: answers keep their order
 let watched = Date.now();        // since when somebody looks
 let chosen = 0;                  // the schedule whose seats are told
+let decide = () => {};           // answers the question that is asked
 let said = () => '';             // what the last order has come to
 let hushed = 0;                  // the timer that ends that
 
@@ -667,16 +668,19 @@ async function watch() {
 // --- switches ---
 
 function sure(what, means) {
-    const dialog = $('sure');
-
     $('sure-what').textContent = what;
     $('sure-means').textContent = means;
-    dialog.returnValue = '';
-    dialog.showModal();
+    $('sure').showModal();
 
     return new Promise(resolve => {
-        dialog.onclose = () => resolve(dialog.returnValue === 'yes');
+        decide = resolve;
     });
+}
+
+// at once: the dialog's event comes later, when the next question may be asked
+function conclude(yes) {
+    $('sure').close();
+    decide(yes);
 }
 
 // in the language of the page, also when that changes; only good news go away by
@@ -785,8 +789,15 @@ $('set-state').onclick = () => {
     order('state', () => text.states[state], 'POST', '../gateway/breaker', { state });
 };
 
-$('yes').onclick = () => $('sure').close('yes');
-$('no').onclick = () => $('sure').close('');
+$('yes').onclick = () => conclude(true);
+$('no').onclick = () => conclude(false);
+
+// by the key Esc
+$('sure').onclose = () => {
+    if (!$('sure').open) {
+        decide(false);
+    }
+};
 
 $('language').onclick = () => {
     remember(language === 'en' ? 'ko' : 'en');
