@@ -99,6 +99,14 @@ SKIP: {
               'on loopback alone';
 }
 
+$Http->post_form("$Is{INFLUXDB_SERVER}/query", { q => 'create database large' });
+my $Second = 'large text="' . 'x' x 900 . qq(" 1\n);
+my $Taken = $Http->post("$Is{INFLUXDB_SERVER}/write?db=large",
+                        { content => $Second x 30_000 });
+is $Taken->{status}, 204,
+   'InfluxDB takes what a quick k6 measures in a second, 27 MB'
+    or diag $Taken->{content};
+
 my $Host = "host=$Data/postgres/socket dbname=concert";
 my $Watcher = Concert::open_session("$Host user=concert_monitor");
 
