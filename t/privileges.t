@@ -247,7 +247,7 @@ is_deeply [ allowed('create table concert.mine (id bigint)',
          qr/may also create in schema other.*Revoke that/s,
          'migrate refuses a role that may do more';
 
-    sql("drop database $database with (force)");
+    drop_database($database);
 }
 
 done_testing;

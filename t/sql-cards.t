@@ -1436,6 +1436,6 @@ END {
         local $?;
         @Sessions = ();
         undef $Admin;
-        sql("drop database if exists $Database with (force)");
+        drop_database($Database);
     }
 }

@@ -246,9 +246,7 @@ sub cut_redis {
        'the log says that the schema is missing';
 
     $nginx->quit;
-    # as soon as nobody else is in it
-    eventually { eval { sql("drop database $database with (force)"); 1 } }
-        "the database goes";
+    drop_database($database);
 }
 
 {
@@ -277,9 +275,7 @@ sub cut_redis {
        'the log says which version the schema has';
 
     $nginx->quit;
-    # as soon as nobody else is in it
-    eventually { eval { sql("drop database $database with (force)"); 1 } }
-        "the database goes";
+    drop_database($database);
 }
 
 done_testing;

@@ -50,7 +50,7 @@ use Test::More      ();
 use Time::HiRes     qw( sleep time );
 
 our @EXPORT = qw(
-    cancelled concert concert_of eventually expired first_with hold hold_for
+    cancelled concert concert_of drop_database eventually expired first_with hold hold_for
     is_json is_problem lock_rows nginx paid paying payment_of redis schedule
     seconds_from_now sql sql_error stranger transaction user users
 );
@@ -173,6 +173,18 @@ sub open_session {
                     '-d', $conninfo // $Owner);
 
     return bless { pid => $pid, in => $in, out => $out }, 'Concert::Session';
+}
+
+# Drops a database with all sessions, as soon as nobody is in it whom only a
+# superuser may end: autovacuum.
+sub drop_database {
+    my ($name) = @_;
+    my $deadline = time + PATIENCE;
+
+    until (eval { sql("drop database if exists $name with (force)"); 1 }) {
+        die $@ if time > $deadline;
+        sleep 0.1;
+    }
 }
 
 # An open transaction that has run a statement and keeps its locks, until the
@@ -389,7 +401,8 @@ sub quote {
     return "'" . ($text =~ s/'/''/gr) . "'";
 }
 
-# The first answer of some tries that has a status, or the last one.
+# The first answer of some tries that has a status, or the last one. What was
+# away is looked for every 0.2 s.
 sub first_with {
     my ($status, $try) = @_;
     my $answer;
@@ -397,6 +410,7 @@ sub first_with {
     for (1 .. 20) {
         $answer = $try->();
         last if $answer->status == $status;
+        sleep 0.25;
     }
 
     return $answer;
