@@ -53,6 +53,8 @@ sub start_driver {
     if ($pid == 0) {
         setpgrp;
         @ENV{qw( HOME TMPDIR XDG_CONFIG_HOME XDG_CACHE_HOME )} = ($home) x 4;
+        # it is noon, so that what was a minute ago is of today
+        $ENV{TZ} = sprintf 'Etc/GMT%+d', (gmtime)[2] - 12;
         delete @ENV{qw( DISPLAY DBUS_SESSION_BUS_ADDRESS )};
         open STDOUT, '>', "$home/driver.log";
         open STDERR, '>&', \*STDOUT;
