@@ -63,7 +63,7 @@ for my $number (0 .. 2) {
     my ($name, $bytes) = @{ (cases())[$number] };
     my (@open, @queries, @title);
 
-    for (my $at = 0; $at <= length $bytes; $at += 17) {
+    for (my $at = 0; $at < length $bytes; $at += 17) {
         my (undef, $bytes, $query) = @{ (cases())[$number] };
         push @open, sent(substr $bytes, 0, $at);
         push @queries, "($query)";

@@ -33,7 +33,7 @@ concert_redis $TEST_NGINX_CONCERT_REDIS lanes=1 batch=32 max_queue=100;
 concert_queue capacity=10 rate=100/s ttl=1h claim=1m poll=2s
               name=every-directive_1;
 concert_hold 90s;
-concert_timeout 1500ms;
+concert_timeout 30500ms;
 concert_catalog_cache 500ms;
 concert_max_seats 8;
 concert_user_limit 8;

@@ -374,7 +374,7 @@ for my $case ([ hang => 'IN_PROGRESS' ], [ hang_after => 'DONE' ]) {
     is said($Gateway->confirm($payment)), '200 DONE', 'with latency';
     cmp_ok time - $started, '>=', 0.29, 'it takes longer';
 
-    $payment = $Gateway->window(then => ['ok@1500']);
+    $payment = $Gateway->window(then => ['ok@4000']);
     close $Gateway->begin_confirm($payment);
     is $Gateway->status_of($payment), 'IN_PROGRESS', 'a client goes away';
     eventually { $Gateway->status_of($payment) eq 'DONE' }
@@ -583,7 +583,7 @@ sub known {
     is $gateway->cancel($one, 1000, %key)->json->{balanceAmount}, 14000,
        'all of them';
     my $begun = $gateway->ledger->{requests}{confirm};
-    my $late = $gateway->begin_confirm($gateway->window(then => ['ok@1500']));
+    my $late = $gateway->begin_confirm($gateway->window(then => ['ok@6000']));
     eventually { $gateway->ledger->{requests}{confirm} > $begun }
                'while a call is at work';
     is $gateway->ask(DELETE => '/ledger')->status, 200, 'all is forgotten';

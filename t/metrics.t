@@ -120,8 +120,9 @@ sub requests {
               'in status, too';
 
     for my $group (qw( read write redis )) {
-        is $nginx->metric(qq(concert_lane_waiting_calls{group="$group"})), 0,
-           "the depth of the lanes of $group is told";
+        eventually {        # but for a job that is about to be served
+            $nginx->metric(qq(concert_lane_waiting_calls{group="$group"})) == 0
+        } "the depth of the lanes of $group is told";
         is $nginx->metric(qq(concert_lane_failed_calls_total{group="$group"})),
            0, "the errors of $group are counted";
     }
@@ -144,6 +145,8 @@ sub requests {
        'which is no death, either';
 
     for my $n (1, 2) {
+        eventually { $nginx->metric('concert_lanes{group="read"}')
+                     == 2 * $lanes{read} } 'two workers are known';
         kill KILL => ($nginx->workers)[0];
         eventually { $nginx->metric('concert_workers_died_total') == $n }
                    "a worker that was killed is counted ($n)";

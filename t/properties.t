@@ -54,11 +54,12 @@ for my $name (grep { !/queue|breaker|events/ } $Api->operations) {
                               : 'right';
 
     while ($requests < $Count) {
-        my @requests = map { request($name, any(@kinds)) }
-                       1 .. min(TOGETHER, $Count - $requests);
-
-        # one that must succeed, so that not all is refused for another reason
-        unshift @requests, request($name, 'sure') if !$requests;
+        # first one that must succeed, as nobody disturbs it, so that not all is
+        # refused for another reason
+        my @requests = $requests
+                       ? (map { request($name, any(@kinds)) }
+                              1 .. min(TOGETHER, $Count - $requests))
+                       : request($name, 'sure');
         $requests += @requests;
 
         $Nginx->client($_->{user})->enter for grep { $_->{enter} } @requests;

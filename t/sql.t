@@ -1282,7 +1282,7 @@ sub pay_cancel_expire {
     $failed = $wrong = 0;
     expire_all();
 
-    # how long the hold is decides whether time can win, too
+    # how long the hold is decides whether time can win, too; once it has
     for my $round (1 .. 3 * $rounds) {
         last if $round > $rounds && $won{PAID} && $won{CANCELLED}
                 && $won{EXPIRED};
@@ -1291,6 +1291,8 @@ sub pay_cancel_expire {
         my ($held) = reserve({ hold => [2, 10, 40, HOLD]->[$round % 4] },
                              [$user, $concert, $schedule, [1, 2]]);
         my $id = $held->{reservation_id};
+
+        wait_until_past($held->{expires_ms}) if $round == 4;
 
         my @racers = shuffle([$x, pay_sql([$user, $id, 20])],
                              [$y, cancel_sql([$user, $id])],
