@@ -89,8 +89,8 @@ sub is_refused {
                  eq 'store_unavailable' } "$title: refused";
     eventually { grep { /\[error\] .*concert: .*$why/ } $nginx->log }
                "$title: the log says so";
-    is $nginx->nobody->get('/readyz')->body,
-       '{"postgres":"down","redis":"up"}', "$title: not ready";
+    eventually { $nginx->nobody->get('/readyz')->body
+                 eq '{"postgres":"down","redis":"up"}' } "$title: not ready";
     unlike told($nginx), qr/\Q$Password\E|not to be seen|another word/,
            "$title: nobody is told the password";
 

@@ -436,13 +436,13 @@ sub difference {
 # when to ask again
 {
     my $nginx = nginx(queue => 'capacity=1 poll=2s ttl=20s');
-    my ($ann, @users) = strangers($nginx, 61);
+    my ($ann, @users) = strangers($nginx, 101);
 
     $_->enter for $ann, @users;
 
     my @answers = map { $_->token } @users;
     my @next = map { $_->json->{nextPoll} } @answers;
-    my @late = @next[20 .. 59];
+    my @late = @next[20 .. 99];
 
     is_deeply [ map { $_->header('Retry-After') } @answers ], \@next,
               'Retry-After is nextPoll';
