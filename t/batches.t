@@ -8,6 +8,7 @@ use List::Util qw( min uniq );
 use Test::More;
 
 use Concert;
+use Gateway;
 use Proxy;
 
 my ($Socket) = $ENV{TEST_NGINX_CONCERT_PG} =~ m{\bhost=(/\S+)};
@@ -34,6 +35,7 @@ sub start {
 }
 
 my $Nginx = start();
+my $Gateway = Gateway->start;
 
 # How many batches there were of 17 to 32 calls.
 sub large_batches {
@@ -538,6 +540,45 @@ sub ended_session {
     is_deeply [ uniq map { balance_of($_) } @users ], [10], 'and done once';
 }
 
+# Payments and top-ups by card are claimed by one function, but a key is of its
+# route.
+sub key_of_two_routes {
+    my @users = buyers($N / 2);
+    my $schedule = schedule(seats => scalar @users, price => 1000);
+    my $seat = 0;
+
+    my $by_card = sub {
+        my ($user, $method, $path, $body, $for) = @_;
+        my $order = $user->post('/api/payments/orders',
+                                { userId => 0 + $user->id, %$for })->json;
+        my $card = $Gateway->window(%$order);
+
+        return with_key($user->bytes_of($method, $path, {
+            userId => 0 + $user->id, amount => 1000, method => 'card',
+            orderId => $card->{orderId}, paymentKey => $card->{paymentKey},
+            %$body }), '"one"');
+    };
+
+    my @requests = map {
+        my $held = { reservationId => 0 + hold($_->id, $schedule, ++$seat) };
+
+        ($by_card->($_, POST => '/api/reservations/payments', $held, $held),
+         $by_card->($_, PUT => '/api/balance/charge', {},
+                    { chargeAmount => 1000 }));
+    } @users;
+
+    is_deeply codes(batch(@requests)), { ok => $N },
+              'a batch may have a key of a user for both ways to use a card';
+    is_deeply codes($Nginx->together(@requests)), { replayed => $N },
+              'and each is answered again from its own';
+    is sql("select string_agg(route || ' ' || n, ', ' order by route)
+            from (select route, count(*) as n
+                  from concert.idempotency_keys
+                  where user_id in (@{[ join ',', map { $_->id } @users ]})
+                  group by route) of_users"),
+       'charge ' . @users . ', pay ' . @users, 'whose route is kept with it';
+}
+
 same_seat();
 overlapping_seats();
 different_seats();
@@ -556,9 +597,16 @@ poisoned_pay();
 cut_connections();
 ended_session();
 
-is sql('select sum(broken) from concert.violations()'), 0,
-   'no rule is broken';
+$Nginx->stop;
+
+$Nginx = start(gateway => $Gateway);
+
+key_of_two_routes();
 
 $Nginx->stop;
+$Gateway->stop;
+
+is sql('select sum(broken) from concert.violations()'), 0,
+   'no rule is broken';
 
 done_testing;

@@ -43,7 +43,7 @@ enum {
  * how the parameters of the calls of one batch become those arrays:
  *
  *   a  one element a call
- *   s  the same value for all calls
+ *   s  one value for all calls that go together
  *
  * Other functions (NULL) and scripts take their parameters as they are.
  *
