@@ -224,7 +224,8 @@ static void
 ngx_http_concert_toss_payment(const ngx_http_concert_question_t *q,
     json_t *payment, ngx_http_concert_verdict_t *verdict)
 {
-    json_t                              *failure;
+    int                                  foreign;
+    json_t                              *amount, *failure;
     const char                          *status, *code, *message;
     const ngx_http_concert_toss_word_t  *state;
 
@@ -250,22 +251,27 @@ ngx_http_concert_toss_payment(const ngx_http_concert_question_t *q,
 
     state = ngx_http_concert_toss_word(ngx_http_concert_toss_states, status);
 
+    amount = json_object_get(payment, strcmp(status, "PARTIAL_CANCELED") == 0
+                                      ? "balanceAmount" : "totalAmount");
+    foreign = json_object_get(payment, "currency")
+              && !ngx_http_concert_toss_is(payment, "currency", "KRW");
+
+    /* a sum that cannot be read is no reason to give anything back */
+
+    if (state->verdict == NGX_HTTP_CONCERT_VERDICT_APPROVED
+        && !foreign && !json_is_integer(amount))
+    {
+        return;
+    }
+
     verdict->verdict = state->verdict;
     verdict->failed = state->failed;
-    verdict->amount = json_integer_value(
-        json_object_get(payment, strcmp(status, "PARTIAL_CANCELED") == 0
-                                 ? "balanceAmount" : "totalAmount"));
+
+    /* no sum of another money is ours */
+
+    verdict->amount = foreign ? 0 : json_integer_value(amount);
 
     if (state->verdict == NGX_HTTP_CONCERT_VERDICT_APPROVED) {
-
-        /* no sum of another money is ours */
-
-        if (json_object_get(payment, "currency")
-            && !ngx_http_concert_toss_is(payment, "currency", "KRW"))
-        {
-            verdict->amount = 0;
-        }
-
         return;
     }
 

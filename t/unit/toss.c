@@ -117,6 +117,15 @@ static const case_t  cases[] = {
       "\"currency\":\"JPY\"}", APPROVED, 0, 0, "" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"PARTIAL_CANCELED\","
       "\"totalAmount\":15000,\"balanceAmount\":7}", APPROVED, 7, 0, "" },
+    { CONFIRM, 200, "{" OURS "\"status\":\"DONE\",\"totalAmount\":12.5,"
+      "\"currency\":\"USD\"}", APPROVED, 0, 0, "" },
+    { CONFIRM, 200, "{" OURS "\"status\":\"DONE\"}", UNKNOWN, 0, 1, "" },
+    { CONFIRM, 200, "{" OURS "\"status\":\"DONE\",\"totalAmount\":15000.0}",
+      UNKNOWN, 0, 1, "" },
+    { LOOK_UP, 200, "{" OURS "\"status\":\"DONE\","
+      "\"totalAmount\":\"15000\"}", UNKNOWN, 0, 1, "" },
+    { LOOK_UP, 200, "{" OURS "\"status\":\"PARTIAL_CANCELED\","
+      "\"totalAmount\":15000}", UNKNOWN, 0, 1, "" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"READY\"}",
       RETRY, 0, 0, "READY" },
     { LOOK_UP, 200, "{" OURS "\"status\":\"IN_PROGRESS\"}",
