@@ -508,7 +508,10 @@ ngx_http_concert_init_group_confs(ngx_conf_t *cf,
 
         if (i == NGX_HTTP_CONCERT_GATEWAY) {
 
-            /* a permit is as old as its claim and its question at most */
+            /*
+             * a permit is as old as its claim, its wait for a lane and its
+             * question at most
+             */
 
             cmcf->breaker.permit_timeout = 2 * (group->timeout
                                                 + cmcf->timeout);

@@ -355,6 +355,34 @@ END
 }
 
 
+# waiting for a lane is no time of the gateway's
+{
+    my $nginx = nginx(gateway => $Gateway, cards => 'lanes=1 timeout=10s');
+    local $Nginx = $nginx;
+    my $asked = confirms();
+    my @held;
+    my @requests = map {
+        my $ann = client();
+
+        push @held, held($ann);
+        pay_bytes($ann, $held[-1], { ordered($ann, reserved($held[-1]),
+                                             then => ['ok@4000']) });
+    } 1 .. 3;
+    my @answers = $nginx->together(@requests);
+
+    is join(' ', sort map { $_->status } @answers), '200 200 202',
+       'who has waited for others for too long is told to look';
+    eventually { sql("select string_agg(distinct status, ' ')
+                      from concert.reservations
+                      where reservation_id in (@{[ join ',', @held ]})")
+                 eq 'PAID' } 'the gateway has all its time nevertheless';
+    is confirms() - $asked, 3, 'to answer the first question';
+    is $nginx->metric('concert_circuitbreaker_calls_total{kind="failed"}'), 0,
+       'and has failed in nothing';
+    $nginx->stop;
+}
+
+
 # without a gateway
 {
     my $nginx = nginx();

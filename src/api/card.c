@@ -247,9 +247,13 @@ ngx_http_concert_card_params(ngx_http_concert_call_t *call,
         }
     }
 
-    /* until then it is ours to settle: what the two steps can take */
+    /*
+     * until then it is ours to settle: what the steps can take, of which the
+     * question first waits for a lane
+     */
 
-    look = conf->groups[NGX_HTTP_CONCERT_GATEWAY].timeout + 2 * conf->timeout;
+    look = 2 * conf->groups[NGX_HTTP_CONCERT_GATEWAY].timeout
+           + 2 * conf->timeout;
 
     if (ngx_http_concert_call_operation(call) != NGX_OK
         || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK

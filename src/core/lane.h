@@ -31,9 +31,10 @@ typedef struct ngx_http_concert_lane_s   ngx_http_concert_lane_t;
 
 typedef struct {
     /*
-     * Runs lane->calls and sets the outcome of each, by lane->deadline.  Sets
-     * lane->away when the store cannot be reached.  With no calls: only sees
-     * to it that there is a connection that answers.
+     * Runs lane->calls and sets the outcome of each, by lane->deadline (the
+     * gateway: in the group's timeout).  Sets lane->away when the store cannot
+     * be reached.  With no calls: only sees to it that there is a connection
+     * that answers.
      */
     void                           (*run)(ngx_http_concert_lane_t *lane);
 

@@ -102,9 +102,9 @@ ngx_http_concert_settle_params(ngx_http_concert_call_t *call)
     most = ngx_min(most - ngx_http_concert_nsettling,
                    NGX_HTTP_CONCERT_SETTLE_MAX);
 
-    /* two questions, and what is settled */
+    /* two questions, each of which first waits for a lane, and settling */
 
-    lease = 2 * group->timeout + 2 * ngx_http_concert_conf->timeout;
+    lease = 4 * group->timeout + 2 * ngx_http_concert_conf->timeout;
 
     if (ngx_http_concert_call_integer(call, most) != NGX_OK) {
         return NGX_ERROR;

@@ -31,7 +31,7 @@ static void ngx_http_concert_gateway_run(ngx_http_concert_lane_t *lane);
 static ngx_http_concert_curl_t *ngx_http_concert_gateway_connection(
     ngx_http_concert_lane_t *lane);
 static CURLcode ngx_http_concert_gateway_setup(ngx_http_concert_curl_t *c,
-    ngx_http_concert_gateway_conf_t *gcf);
+    ngx_http_concert_group_t *group);
 static size_t ngx_http_concert_gateway_write(char *p, size_t size, size_t n,
     void *data);
 static void ngx_http_concert_gateway_ask(ngx_http_concert_lane_t *lane,
@@ -107,7 +107,7 @@ ngx_http_concert_gateway_connection(ngx_http_concert_lane_t *lane)
     c->easy = curl_easy_init();
 
     if (c->answer == NULL || c->easy == NULL
-        || ngx_http_concert_gateway_setup(c, lane->group->conf) != CURLE_OK)
+        || ngx_http_concert_gateway_setup(c, lane->group) != CURLE_OK)
     {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "concert: cannot set up libcurl for the payment "
@@ -120,16 +120,21 @@ ngx_http_concert_gateway_connection(ngx_http_concert_lane_t *lane)
 }
 
 
-/* what is the same for all questions */
+/*
+ * What is the same for all questions.  Each has the whole time, however long it
+ * waited for its lane: that we are slow is no failure of the gateway's.
+ */
 
 static CURLcode
 ngx_http_concert_gateway_setup(ngx_http_concert_curl_t *c,
-    ngx_http_concert_gateway_conf_t *gcf)
+    ngx_http_concert_group_t *group)
 {
-    CURL      *easy;
-    CURLcode   rc;
+    CURL                             *easy;
+    CURLcode                          rc;
+    ngx_http_concert_gateway_conf_t  *gcf;
 
     easy = c->easy;
+    gcf = group->conf;
 
     /* threads and alarms do not go together; a name may be asked for long */
 
@@ -158,6 +163,7 @@ ngx_http_concert_gateway_setup(ngx_http_concert_curl_t *c,
     rc |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                            (long) CURL_HTTP_VERSION_1_1);
 
+    rc |= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) group->timeout);
     rc |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                            (long) gcf->connect_timeout);
     rc |= curl_easy_setopt(easy, CURLOPT_MAXCONNECTS, 1L);
@@ -199,26 +205,18 @@ ngx_http_concert_gateway_ask(ngx_http_concert_lane_t *lane,
     char                              body[NGX_HTTP_CONCERT_GATEWAY_BODY];
     long                              status;
     CURLcode                          rc;
-    ngx_msec_int_t                    left;
     ngx_http_concert_result_t         result;
     ngx_http_concert_verdict_t        verdict;
     ngx_http_concert_question_t       question;
     ngx_http_concert_gateway_conf_t  *gcf;
 
     gcf = lane->group->conf;
-    left = (ngx_msec_int_t) (lane->deadline - ngx_http_concert_now());
 
     ngx_http_concert_gateway_question(call, &question);
     gcf->api->request(&question, path, body);
     ngx_snprintf((u_char *) url, sizeof(url), "%s%s%Z", gcf->url, path);
 
-    /* 0 would be without an end */
-
-    if (left <= 0
-        || curl_easy_setopt(c->easy, CURLOPT_URL, url) != CURLE_OK
-        || curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long) left)
-           != CURLE_OK)
-    {
+    if (curl_easy_setopt(c->easy, CURLOPT_URL, url) != CURLE_OK) {
         return;
     }
 
