@@ -1,5 +1,6 @@
 
 #include "core/reply.h"
+#include "core/compat.h"
 #include "core/request.h"
 
 
@@ -25,16 +26,23 @@ static ngx_int_t ngx_http_concert_problem_body(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply,
     const ngx_http_concert_problem_t *problem, ngx_str_t *body);
 static void *ngx_http_concert_reply_alloc(void *data, size_t size);
+static void ngx_http_concert_reply_type(ngx_http_request_t *r,
+    const ngx_str_t *type);
 static ngx_int_t ngx_http_concert_reply_headers(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status);
 static ngx_int_t ngx_http_concert_reply_validity(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply);
 static ngx_int_t ngx_http_concert_reply_advice(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status);
-static ngx_int_t ngx_http_concert_reply_header(ngx_http_request_t *r,
-    const char *name, ngx_str_t *value);
+static ngx_table_elt_t *ngx_http_concert_reply_header(ngx_http_request_t *r,
+    const char *name, const ngx_str_t *value);
+static ngx_int_t ngx_http_concert_reply_listed(ngx_http_request_t *r,
+    ngx_http_concert_headers_t *headers, const char *name,
+    const ngx_str_t *value);
 static ngx_int_t ngx_http_concert_reply_challenge(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply);
+static ngx_table_elt_t *ngx_http_concert_reply_challenge_header(
+    ngx_http_request_t *r, const ngx_str_t *description);
 static ngx_int_t ngx_http_concert_reply_allow(ngx_http_request_t *r);
 
 
@@ -220,21 +228,17 @@ ngx_int_t
 ngx_http_concert_send_header(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply)
 {
-    ngx_str_t  *type;
+    const ngx_str_t  *type;
 
     if (reply->code) {
         type = &ngx_http_concert_problem_type;
 
     } else {
         r->headers_out.status = reply->status;
-        type = reply->type.len ? (ngx_str_t *) &reply->type
-                               : &ngx_http_concert_json_type;
+        type = reply->type.len ? &reply->type : &ngx_http_concert_json_type;
     }
 
-    if (r->headers_out.content_type.len == 0) {
-        r->headers_out.content_type = *type;
-        r->headers_out.content_type_len = type->len;
-    }
+    ngx_http_concert_reply_type(r, type);
 
     if (ngx_http_concert_reply_headers(r, reply, r->headers_out.status)
         != NGX_OK)
@@ -256,8 +260,12 @@ ngx_http_concert_output(ngx_http_request_t *r,
 
     rc = ngx_http_concert_send_header(r, reply);
 
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only || body->len == 0) {
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;
+    }
+
+    if (body->len == 0) {
+        return ngx_http_send_special(r, NGX_HTTP_LAST);
     }
 
     b = ngx_calloc_buf(r->pool);
@@ -327,10 +335,36 @@ ngx_http_concert_reply_alloc(void *data, size_t size)
 }
 
 
+/* as nginx keeps it: filters look at the type without its charset */
+
+static void
+ngx_http_concert_reply_type(ngx_http_request_t *r, const ngx_str_t *type)
+{
+    u_char  *p;
+
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    p = ngx_strnstr(type->data, "; charset=", type->len);
+
+    if (p) {
+        r->headers_out.content_type_len = p - type->data;
+        r->headers_out.charset.data = p + sizeof("; charset=") - 1;
+        r->headers_out.charset.len = type->data + type->len
+                                     - r->headers_out.charset.data;
+    }
+}
+
+
+/* a header that nginx has a field for is in it, where its filters look */
+
 static ngx_int_t
 ngx_http_concert_reply_headers(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_uint_t status)
 {
+    ngx_table_elt_t  *location;
+
     if (ngx_http_concert_reply_validity(r, reply) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -338,31 +372,33 @@ ngx_http_concert_reply_headers(ngx_http_request_t *r,
     if (reply->unbuffered
         && ngx_http_concert_reply_header(r, "X-Accel-Buffering",
                                          &ngx_http_concert_no)
-           != NGX_OK)
+           == NULL)
     {
         return NGX_ERROR;
     }
 
     if (reply->link.len
-        && ngx_http_concert_reply_header(r, "Link",
-                                         (ngx_str_t *) &reply->link)
+        && ngx_http_concert_reply_listed(r, &r->headers_out.link, "Link",
+                                         &reply->link)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (reply->location.len
-        && ngx_http_concert_reply_header(r, "Location",
-                                         (ngx_str_t *) &reply->location)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (reply->location.len) {
+        location = ngx_http_concert_reply_header(r, "Location",
+                                                 &reply->location);
+        if (location == NULL) {
+            return NGX_ERROR;
+        }
+
+        r->headers_out.location = location;
     }
 
     if (reply->replayed
         && ngx_http_concert_reply_header(r, "Idempotency-Replayed",
                                          &ngx_http_concert_true)
-           != NGX_OK)
+           == NULL)
     {
         return NGX_ERROR;
     }
@@ -377,6 +413,7 @@ static ngx_int_t
 ngx_http_concert_reply_validity(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply)
 {
+    ngx_str_t        *control;
     ngx_table_elt_t  *etag;
 
     if (reply->code || reply->etag.len == 0) {
@@ -384,24 +421,20 @@ ngx_http_concert_reply_validity(ngx_http_request_t *r,
         /* no condition of the request is about what was done by now */
 
         r->disable_not_modified = 1;
+        control = &ngx_http_concert_no_store;
 
-        return ngx_http_concert_reply_header(r, "Cache-Control",
-                                             &ngx_http_concert_no_store);
+    } else {
+        etag = ngx_http_concert_reply_header(r, "ETag", &reply->etag);
+        if (etag == NULL) {
+            return NGX_ERROR;
+        }
+
+        r->headers_out.etag = etag;
+        control = &ngx_http_concert_revalidate;
     }
 
-    etag = ngx_list_push(&r->headers_out.headers);
-    if (etag == NULL) {
-        return NGX_ERROR;
-    }
-
-    etag->hash = 1;
-    ngx_str_set(&etag->key, "ETag");
-    etag->value = reply->etag;
-
-    r->headers_out.etag = etag;
-
-    return ngx_http_concert_reply_header(r, "Cache-Control",
-                                         &ngx_http_concert_revalidate);
+    return ngx_http_concert_reply_listed(r, &r->headers_out.cache_control,
+                                         "Cache-Control", control);
 }
 
 
@@ -443,27 +476,42 @@ ngx_http_concert_reply_advice(ngx_http_request_t *r,
     value.data = p;
     value.len = ngx_sprintf(p, "%ui", retry_after) - p;
 
-    return ngx_http_concert_reply_header(r, "Retry-After", &value);
+    return ngx_http_concert_reply_header(r, "Retry-After", &value)
+           ? NGX_OK : NGX_ERROR;
 }
 
 
-static ngx_int_t
+static ngx_table_elt_t *
 ngx_http_concert_reply_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
+    const ngx_str_t *value)
 {
     ngx_table_elt_t  *h;
 
     h = ngx_list_push(&r->headers_out.headers);
     if (h == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     h->hash = 1;
     h->key.data = (u_char *) name;
     h->key.len = ngx_strlen(name);
     h->value = *value;
+    ngx_http_concert_header_ends(h);
 
-    return NGX_OK;
+    return h;
+}
+
+
+static ngx_int_t
+ngx_http_concert_reply_listed(ngx_http_request_t *r,
+    ngx_http_concert_headers_t *headers, const char *name,
+    const ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_concert_reply_header(r, name, value);
+
+    return h ? ngx_http_concert_header_joins(r->pool, headers, h) : NGX_ERROR;
 }
 
 
@@ -473,31 +521,51 @@ static ngx_int_t
 ngx_http_concert_reply_challenge(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply)
 {
-    u_char     *p;
-    ngx_str_t   value;
-
-    static ngx_str_t  realm = ngx_string("Bearer realm=\"concert\"");
+    ngx_table_elt_t  *challenge;
 
     if (ngx_http_concert_conf->identity.kind != NGX_HTTP_CONCERT_IDENTITY_JWT)
     {
         return NGX_OK;
     }
 
-    if (ngx_strcmp(reply->code, "identity_invalid") != 0) {
+    challenge = ngx_http_concert_reply_challenge_header(r,
+                    ngx_strcmp(reply->code, "identity_invalid") == 0
+                    ? &reply->detail : NULL);
+
+    if (challenge == NULL) {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.www_authenticate = challenge;
+
+    return NGX_OK;
+}
+
+
+static ngx_table_elt_t *
+ngx_http_concert_reply_challenge_header(ngx_http_request_t *r,
+    const ngx_str_t *description)
+{
+    u_char     *p;
+    ngx_str_t   value;
+
+    static ngx_str_t  realm = ngx_string("Bearer realm=\"concert\"");
+
+    if (description == NULL) {
         return ngx_http_concert_reply_header(r, "WWW-Authenticate", &realm);
     }
 
-    p = ngx_pnalloc(r->pool, realm.len + reply->detail.len
+    p = ngx_pnalloc(r->pool, realm.len + description->len
                              + sizeof(", error=\"invalid_token\", "
                                       "error_description=\"\""));
     if (p == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     value.data = p;
     value.len = ngx_sprintf(p, "%V, error=\"invalid_token\", "
                                "error_description=\"%V\"",
-                            &realm, &reply->detail)
+                            &realm, description)
                 - p;
 
     return ngx_http_concert_reply_header(r, "WWW-Authenticate", &value);
@@ -541,5 +609,6 @@ ngx_http_concert_reply_allow(ngx_http_request_t *r)
 
     value.len = p - value.data;
 
-    return ngx_http_concert_reply_header(r, "Allow", &value);
+    return ngx_http_concert_reply_header(r, "Allow", &value)
+           ? NGX_OK : NGX_ERROR;
 }
