@@ -423,7 +423,8 @@ sub difference {
     eventually { $nginx->metric('concert_queue_waiting') == 2 }
                'the job has seen both';
     redis('ZREM', "{concert:$name}:waiting", $cy->id);
-    redis('HSET', "{concert:$name}:queue", 'last', 2);
+    my ($state) = redis('HGET', "{concert:$name}:queue", 'state') =~ /^(\d+ .*?)\r?$/m;
+    redis('HSET', "{concert:$name}:queue", 'state', $state =~ s/^(\d+) \d+/$1 2/r);
 
     eventually { position($cy) =~ /token_not_found/ }
                'that Redis has lost is none here either';

@@ -51,6 +51,8 @@ operators();
 ended_tokens();
 silence();
 lost_data();
+many_at_once();
+other_layout();
 repeats();
 random_operations();
 
@@ -227,8 +229,8 @@ sub estimates {
     fresh(10);
     enter($_) for 1 .. 10 + $position;
 
-    my ($this, $before) = @{ redis('HMGET', $Keys[0], 'this', 'before') };
-    is($this + $before, 10, 'the minute counts who was let in');
+    my %state = state();
+    is($state{this} + $state{before}, 10, 'the minute counts who was let in');
     is(position(10 + $position), $position, 'a long line');
 
     # as if the places came free evenly
@@ -242,8 +244,8 @@ sub estimates {
 
         do {
             $start = now();
-            redis('HSET', $Keys[0], minute => int($start / 60_000) - $age,
-                  this => $this, before => $before);
+            state(minute => int($start / 60_000) - $age, this => $this,
+                  before => $before);
             $wait = look(10 + $position)->[WAIT];
             $end = now();
         } while (int($start / 60_000) != int($end / 60_000));
@@ -275,8 +277,7 @@ sub estimates {
        'a minute later what was this minute is the one before')
         or diag("$got is not in $least .. $most");
 
-    redis('HSET', $Keys[0], minute => int(now() / 60_000) - 9, this => 600,
-          before => 600);
+    state(minute => int(now() / 60_000) - 9, this => 600, before => 600);
     is(look(10 + $position)->[WAIT], $longest,
        'nobody let in of late: as if the places came free evenly');
 
@@ -340,7 +341,7 @@ sub rates {
     $Rate = 10_000;
     fresh(1000);
     enter($_) for 1 .. 50;
-    redis('HSET', $Keys[0], credit => 0, credited => now() + 3_600_000);
+    state(credit => 0, credited => now() + 3_600_000);
     $in = (counts())[1];
     ok(wait_for(sub { admit(); (counts())[1] > $in }),
        'a clock that was set back does not stop admission');
@@ -477,6 +478,65 @@ sub lost_data {
     is(look(2)->[EPOCH], $after->[EPOCH], 'the epoch stays');
 }
 
+# One run takes many users, in the order in which they are named.
+sub many_at_once {
+    fresh(3);
+    enter($_) for 1 .. 2;
+
+    my $answers = sub {
+        my ($name, @users) = @_;
+        my ($epoch, $serving, $ended, $now, $pace, @own) = @{ script($name, @users) };
+        return map { [@own[3 * $_, 3 * $_ + 1]] } 0 .. $#users;
+    };
+
+    is_deeply([$answers->('enter', 3, 4, 1, 4, 5)],
+              [[ACTIVE, 0], [WAITING, 4], [ACTIVE, 0], [WAITING, 4], [WAITING, 5]],
+              'those who enter together are let in and stand in their order, '
+              . 'and nobody gets two places');
+    is_deeply([$answers->('look', 5, 9, 3)], [[WAITING, 5], [NONE, 0], [ACTIVE, 0]],
+              'each is told where he stands');
+    is_deeply({state()}->{serving}, 3, 'the last one let in is known');
+
+    enter($_) for 6 .. 8;
+    is_deeply([@{ script('leave', 1, 9, 6, 1) }[5 .. 8]], [1, 0, 1, 0],
+              'those who leave together end their own tokens');
+    is_deeply([sort(active())], [2, 3, 4], 'and their places are given on');
+    is_deeply([$answers->('enter', 10, 5)], [[WAITING, 9], [WAITING, 5]],
+              'who waits already goes before who comes');
+
+    end_token($_) for 2, 3;
+    is_deeply([$answers->('enter', 11, 12)], [[WAITING, 10], [WAITING, 11]],
+              'places that came free are those of who waits');
+    is_deeply([sort(active())], [4, 5, 7], 'who gets them');
+
+    fresh(600);
+    my @crowd = $answers->('enter', 1 .. 128);
+    is(scalar(grep { $_->[0] == ACTIVE } @crowd), 128,
+       'as many as a batch has are let in at once');
+
+    $Capacity = 100;
+    {
+        local $Rate = 5_000;
+        fresh(100);
+        my @some = $answers->('enter', 1 .. 20);
+        is_deeply([map { $_->[0] } @some], [ACTIVE, (WAITING) x 19],
+                  'the rate counts for those who come together, too');
+    }
+}
+
+# Data of another layout are no data.
+sub other_layout {
+    fresh(1);
+    redis('HSET', $Keys[0], epoch => 5, last => 70, serving => 60, base0 => 50,
+          base1 => 60, window => 3, mark => 70);
+    redis('ZADD', $Keys[1], 61, 1);
+
+    is_deeply([@{ enter(2) }[SERVING, STATUS]], [1, ACTIVE],
+              'data of another layout begin a new epoch');
+    is((counts())[0], 0, 'in which nobody waits');
+    is(redis('HGET', $Keys[0], 'base0'), undef, 'and no number has asked');
+}
+
 # After a lost connection a batch is run once more.
 sub repeats {
     fresh(2);
@@ -549,6 +609,27 @@ sub random_operations {
                    [$serving, @{ $ticket_model->($user) }];
         },
 
+        crowd => sub {
+            my @users = map { 1 + int rand 40 } 1 .. 2 + rand 5;
+
+            for my $user (@users) {
+                next if $ticket_model->($user)[0] != NONE;
+                delete $active{$user};
+                delete $over{$user};
+                push @line, $user;
+                $number{$user} = ++$last;
+                $admit_model->();
+            }
+
+            my ($epoch, $now_serving, $ended, $now, $pace, @own)
+                = @{ script('enter', @users) };
+            my @told = map { @own[3 * $_, 3 * $_ + 1] } 0 .. $#users;
+            my @model = map { my ($status, $at) = @{ $ticket_model->($_) };
+                              ($status, $at && $at + $serving) } @users;
+
+            return [$now_serving, @told], [$serving, @model];
+        },
+
         look => sub {
             my ($user) = @_;
             my $token = look($user);
@@ -590,7 +671,7 @@ sub random_operations {
         },
     );
 
-    my @mix = (('enter') x 40, ('look') x 20, ('leave') x 28, ('admit') x 6,
+    my @mix = (('enter') x 30, ('crowd') x 10, ('look') x 20, ('leave') x 28, ('admit') x 6,
                ('end') x 5, 'resize');
 
     for my $n (1 .. $operations) {
@@ -679,6 +760,20 @@ sub token {
 
 # Who was let in, whether they have come or not.
 sub active { return map { @{ redis('ZRANGE', $_, 0, -1) } } @Keys[2, 3] }
+
+# The state, which is numbers in one field; some of them are set first.
+sub state {
+    my %set = @_;
+    my @names = qw( epoch last serving ended minute this before credit credited
+                    paused rate capacity );
+    my %state;
+
+    @state{@names} = split / /, redis('HGET', $Keys[0], 'state') // '';
+    @state{keys %set} = values %set;
+    redis('HSET', $Keys[0], 'state', "@state{@names}") if %set;
+
+    return %state;
+}
 
 # An empty queue.
 sub fresh {

@@ -3,7 +3,7 @@
 -- age of the data, the last number let in, how many tokens were ended before
 -- their time, the clock in ms, and how many are let in in 10^9 s.
 --
--- KEYS: queue   hash: the state
+-- KEYS: queue   hash: the state, and what the job notes
 --       waiting zset: the ticket's number, by user
 --       called  zset: who was let in and has not come yet: until when, in ms
 --       active  zset: who is in: until when, in ms
@@ -13,11 +13,15 @@
 -- script's own.
 --
 -- The clock is Redis's, so every nginx sees one time and needs no leader.
+--
+-- A crowd enters here, so what a script does for all its users it does once:
+-- enter and look take many.  The state is one field, read at once and written
+-- at most once, by answer(): Redis looks for each field of a small hash among
+-- all of them.
 
 local queue, waiting, called, active = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local ended_list, seen = KEYS[5], {[0] = KEYS[6], [1] = KEYS[7]}
+local ended_list = KEYS[5]
 local ttl, claim = tonumber(ARGV[3]), tonumber(ARGV[4])
-local user = ARGV[5]
 
 local NONE, WAITING, ACTIVE = 0, 1, 2
 local MOST_ADMITTED = 500
@@ -25,180 +29,196 @@ local MOST_ENDED = 4000         -- users that the list of them keeps
 local MINUTE = 60000
 local BURST = 200               -- ms of the rate that may be let in at once
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local call, min, max, floor = redis.call, math.min, math.max, math.floor
 
-local function decimal(number)
-    return string.format('%.0f', number)
+local time = call('TIME')
+local now = time[1] * 1000 + floor(time[2] / 1000)
+
+-- The state, and what of it an operator has set (-1: nothing).
+local epoch, last, serving, ended, minute, this, before, credit, credited,
+      paused, rate_set, capacity_set = string.match(
+          call('HGET', queue, 'state') or '',
+          '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) '
+          .. '(%S+)$')
+local changed = false
+
+-- None: the data is new, or was lost.  Numbers of another epoch mean nothing.
+if epoch then
+    epoch, last, serving = tonumber(epoch), tonumber(last), tonumber(serving)
+    ended, minute = tonumber(ended), tonumber(minute)
+    this, before = tonumber(this), tonumber(before)
+    credit, credited = tonumber(credit), tonumber(credited)
+    paused, rate_set = tonumber(paused), tonumber(rate_set)
+    capacity_set = tonumber(capacity_set)
+else
+    call('DEL', waiting, called, active, ended_list, KEYS[6], KEYS[7])
+    call('HDEL', queue, 'window', 'mark', 'base0', 'base1', 'sweep', 'sweep_to')
+    epoch, last, serving, ended = time[1] * 1000000 + time[2], 0, 0, 0
+    minute, this, before, credit, credited = 0, 0, 0, 0, 0
+    paused, rate_set, capacity_set = -1, -1, -1
+    changed = true
 end
-
-local state = redis.call('HMGET', queue, 'epoch', 'last', 'serving', 'ended',
-                         'minute', 'this', 'before', 'capacity', 'rate',
-                         'paused', 'credit', 'credited', 'span')
-local epoch, last = tonumber(state[1]), tonumber(state[2] or 0)
-local serving, ended = tonumber(state[3] or 0), tonumber(state[4] or 0)
 
 -- what an operator has set goes before the configuration
-local capacity = tonumber(state[8] or ARGV[1])
-local rate = tonumber(state[9] or ARGV[2])
-local paused = state[10] == '1'
-
--- ms of a window of time, in which who waits should ask once
-local WINDOW = tonumber(state[13] or 1800000)
-
--- No epoch: the data is new, or was lost.  Numbers of another epoch mean nothing.
-if not epoch then
-    epoch = time[1] * 1000000 + time[2]
-    redis.call('DEL', waiting, called, active, ended_list, seen[0], seen[1])
-    redis.call('HSET', queue, 'epoch', decimal(epoch))
-end
+local rate = rate_set >= 0 and rate_set or tonumber(ARGV[2])
+local capacity = capacity_set >= 0 and capacity_set or tonumber(ARGV[1])
 
 -- Admissions of this minute and of the one before it.
-local minute = math.floor(now / MINUTE)
-local age = minute - tonumber(state[5] or 0)
-local this, before = 0, 0
+local passed = floor(now / MINUTE) - minute
 
-if age == 0 then
-    this, before = tonumber(state[6] or 0), tonumber(state[7] or 0)
-elseif age == 1 then
-    before = tonumber(state[6] or 0)
+if passed ~= 0 then
+    this, before = 0, passed == 1 and this or 0
+    minute = minute + passed
 end
 
--- How many are let in in 10^9 s: as in the last minute, but not fewer than as if
--- the places came free evenly.
-local function pace()
-    local seen_rate = (this + before * (1 - now % MINUTE / MINUTE))
-                      * 1e12 / MINUTE
-
+-- Writes the state, if it has changed.  The pace is how many are let in in
+-- 10^9 s: as in the last minute, but not fewer than as if the places came free
+-- evenly.
+local function answer(...)
+    local pace = (this + before * (1 - now % MINUTE / MINUTE)) * 1e12 / MINUTE
     local least = capacity * 1e12 / ttl
 
     if rate > 0 then
-        least = math.min(least, rate * 1e6)
+        least = min(least, rate * 1e6)
     end
 
-    return math.min(math.max(1, math.floor(math.max(seen_rate, least))), 1e15)
-end
-
-local function answer(...)
-    return {epoch, serving, ended, now, pace(), ...}
-end
-
--- How many the rate allows now, and what is left of it when they went in.
-local function allowed()
-    if rate == 0 then
-        return MOST_ADMITTED
+    if changed then
+        call('HSET', queue, 'state', string.format(
+            '%d %d %d %d %d %d %d %.6f %d %d %d %d',
+            epoch, last, serving, ended, minute, this, before, credit,
+            credited, paused, rate_set, capacity_set))
     end
 
-    local most = math.max(1, rate * BURST / 1000000)
-
-    -- a clock that was set back must not stop admission
-    local passed = math.max(0, now - tonumber(state[12] or 0))
-    local credit = tonumber(state[11] or 0) + passed * rate / 1000000
-
-    return math.min(most, credit)
+    return {epoch, serving, ended, now,
+            min(max(1, floor(max(pace, least))), 1e15), ...}
 end
 
--- Who was let in, or is in, and whose time is over loses the place; as many as
--- there are free places are let in, in the order of their numbers.  Returns
--- how many went in.
-local function admit()
-    redis.call('ZREMRANGEBYSCORE', active, '-inf', decimal(now))
-    local missed = redis.call('ZREMRANGEBYSCORE', called, '-inf', decimal(now))
+-- How many places there are to be given, once who was let in, or is in, and
+-- whose time is over has lost the place.
+local function room()
+    call('ZREMRANGEBYSCORE', active, '-inf', now)
+    local missed = call('ZREMRANGEBYSCORE', called, '-inf', now)
 
     if missed > 0 then
-        redis.call('HINCRBY', queue, 'missed', missed)
+        call('HINCRBY', queue, 'missed', missed)
     end
 
-    if paused then
+    local free = capacity - call('ZCARD', active) - call('ZCARD', called)
+
+    if paused == 1 or free <= 0 then
         return 0
     end
 
-    local credit = allowed()
-
-    if rate > 0 and tonumber(state[12] or 0) > now then
-        redis.call('HSET', queue, 'credited', decimal(now))
+    if rate == 0 then
+        return min(free, MOST_ADMITTED)
     end
 
-    local free = capacity - redis.call('ZCARD', active)
-                 - redis.call('ZCARD', called)
-    local most = math.min(free, math.floor(credit), MOST_ADMITTED)
-    if most <= 0 then
-        return 0
+    -- what the rate has gathered; a clock that was set back must not stop it
+    changed = changed or credited > now
+    credit = min(credit + max(0, now - credited) * rate / 1000000,
+                 max(1, rate * BURST / 1000000))
+    credited = now
+
+    return min(free, floor(credit), MOST_ADMITTED)
+end
+
+-- Gives the places that are free to who waits, in the order of their numbers.
+-- Returns how many went in, and how many places are left.
+local function admit()
+    local free = room()
+
+    if free == 0 then
+        return 0, 0
     end
 
-    local next = redis.call('ZPOPMIN', waiting, most)
-    local n = #next / 2
-    if n == 0 then
-        return 0
+    local next = call('ZPOPMIN', waiting, free)
+    local admitted = #next / 2
+
+    if admitted > 0 then
+        local members = {}
+
+        for i = 1, #next, 2 do
+            members[i], members[i + 1] = now + claim, next[i]
+        end
+
+        call('ZADD', called, unpack(members))
+        serving = tonumber(next[#next])
+        this = this + admitted
+        credit = rate > 0 and credit - admitted or credit
+        changed = true
     end
 
-    local ends = decimal(now + claim)
-    for i = 1, #next, 2 do
-        redis.call('ZADD', called, ends, next[i])
-    end
-
-    this = this + n
-    serving = tonumber(next[#next])
-    redis.call('HSET', queue, 'serving', decimal(serving),
-               'minute', decimal(minute), 'this', decimal(this),
-               'before', decimal(before))
-
-    if rate > 0 then
-        redis.call('HSET', queue, 'credit', tostring(credit - n),
-                   'credited', decimal(now))
-    end
-
-    return n
+    return admitted, free - admitted
 end
 
 -- Ends a user's token, if there is one, and lets every nginx know.
-local function finish()
-    local found = redis.call('ZREM', waiting, user)
-                  + redis.call('ZREM', called, user)
-                  + redis.call('ZREM', active, user)
+local function finish(user)
+    local found = call('ZREM', waiting, user) + call('ZREM', called, user)
+                  + call('ZREM', active, user)
 
     if found > 0 then
-        ended = redis.call('HINCRBY', queue, 'ended', 1)
-        redis.call('RPUSH', ended_list, user)
-        redis.call('LTRIM', ended_list, -MOST_ENDED, -1)
+        ended = ended + 1
+        changed = true
+        call('RPUSH', ended_list, user)
+        call('LTRIM', ended_list, -MOST_ENDED, -1)
     end
 
     return found
 end
 
+-- The window of time, in which who waits should ask once, and its ms.
 local function window()
-    return math.floor(now / WINDOW)
+    local span = tonumber(call('HGET', queue, 'span') or 1800000)
+
+    return floor(now / span), span
 end
 
-local function saw(number)
-    local offset = number - tonumber(
-        redis.call('HGET', queue, 'base' .. window() % 2) or 0)
+-- Notes that numbers asked.
+local function saw(numbers)
+    local parity = window() % 2
+    local base = tonumber(call('HGET', queue, 'base' .. parity) or 0)
 
-    if offset >= 0 then
-        redis.call('SETBIT', seen[window() % 2], decimal(offset), 1)
+    for _, number in ipairs(numbers) do
+        if number >= base then
+            call('SETBIT', KEYS[6 + parity], number - base, 1)
+        end
     end
 end
 
--- status, number, end in ms.  Who asks has come: from now on the place is kept
--- for the whole time.
-local function ticket()
-    local ends = tonumber(redis.call('ZSCORE', active, user) or 0)
-    if ends > now then
-        return ACTIVE, 0, ends
+-- Where each of some users stands: {status, number, end in ms, ...}.  Who was
+-- let in and asks has come, and is in for the whole time.
+local function places(users)
+    local ins = call('ZMSCORE', active, unpack(users))
+    local dues = call('ZMSCORE', called, unpack(users))
+    local numbers = call('ZMSCORE', waiting, unpack(users))
+    local found, asked = {}, {}
+
+    for i, user in ipairs(users) do
+        local ends, due = tonumber(ins[i] or 0), tonumber(dues[i] or 0)
+        local number = tonumber(numbers[i] or 0)
+        local at = #found
+
+        if ends <= now and due > now then
+            ends = min(due - claim, now) + ttl
+            call('ZREM', called, user)
+            call('ZADD', active, ends, user)
+        end
+
+        if ends > now then
+            found[at + 1], found[at + 2], found[at + 3] = ACTIVE, 0, ends
+
+        elseif number > 0 then
+            found[at + 1], found[at + 2], found[at + 3] = WAITING, number, 0
+            asked[#asked + 1] = number
+
+        else
+            found[at + 1], found[at + 2], found[at + 3] = NONE, 0, 0
+        end
     end
 
-    ends = tonumber(redis.call('ZSCORE', called, user) or 0)
-    if ends > now then
-        ends = math.min(ends - claim, now) + ttl
-        redis.call('ZREM', called, user)
-        redis.call('ZADD', active, decimal(ends), user)
-        return ACTIVE, 0, ends
+    if #asked > 0 then
+        saw(asked)
     end
 
-    local number = tonumber(redis.call('ZSCORE', waiting, user) or 0)
-    if number > 0 then
-        return WAITING, number, 0
-    end
-
-    return NONE, 0, 0
+    return found
 end

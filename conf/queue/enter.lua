@@ -1,19 +1,59 @@
--- A place in the queue for a user: the one it has, or the next.
+-- Places in the queue for users, in the order in which they are named: the one
+-- that each has, or the next.
+-- ARGV[5...]: users.
 
-local status, number, ends = ticket()
-if status == WAITING then
-    saw(number)
+local users = {unpack(ARGV, 5)}
+local found = places(users)
+local admitted, free
+local inside, behind, first = {}, {}, {}
+
+for at = 1, #found, 3 do
+    if found[at] == NONE then
+        admitted, free = admit()
+
+        -- those who waited go before those who come, and may be among these
+        if admitted > 0 then
+            found = places(users)
+        end
+
+        break
+    end
 end
 
-if status ~= NONE then
-    return answer(status, number, ends)
+for i, user in ipairs(users) do
+    local at = 3 * i - 2
+    local same = first[user]
+
+    if same then
+        found[at], found[at + 1], found[at + 2] =
+            found[same], found[same + 1], found[same + 2]
+
+    elseif found[at] == NONE then
+        first[user] = at
+        last = last + 1
+        changed = true
+
+        if #inside < 2 * free then
+            inside[#inside + 1] = now + ttl
+            inside[#inside + 1] = user
+            serving = last
+            found[at], found[at + 2] = ACTIVE, now + ttl
+        else
+            behind[#behind + 1] = last
+            behind[#behind + 1] = user
+            found[at], found[at + 1] = WAITING, last
+        end
+    end
 end
 
-last = last + 1
-redis.call('HSET', queue, 'last', decimal(last))
-redis.call('ZREM', active, user)
-redis.call('ZREM', called, user)
-redis.call('ZADD', waiting, decimal(last), user)
-admit()
+if #inside > 0 then
+    call('ZADD', active, unpack(inside))
+    this = this + #inside / 2
+    credit = rate > 0 and credit - #inside / 2 or credit
+end
 
-return answer(ticket())
+if #behind > 0 then
+    call('ZADD', waiting, unpack(behind))
+end
+
+return answer(unpack(found))

@@ -1,6 +1,12 @@
--- Ends a user's token, waiting or active; the place goes to the next.
+-- Ends users' tokens, waiting or active; their places go to the next.
+-- ARGV[5...]: users.
 
-local found = finish()
+local found = {}
+
+for i = 5, #ARGV do
+    found[i - 4] = finish(ARGV[i])
+end
+
 admit()
 
-return answer(found)
+return answer(unpack(found))

@@ -1,8 +1,4 @@
--- Where a user stands, who has come to ask.
+-- Where users stand, who have come to ask.
+-- ARGV[5...]: users.
 
-local status, number, ends = ticket()
-if status == WAITING then
-    saw(number)
-end
-
-return answer(status, number, ends)
+return answer(unpack(places({unpack(ARGV, 5)})))

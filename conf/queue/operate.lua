@@ -2,17 +2,17 @@
 -- ARGV[5..7]: paused, rate in 1000 s, capacity: a number, "-" to go back to the
 -- configuration, or "" to leave it as it is.
 
-for i, name in ipairs({'paused', 'rate', 'capacity'}) do
-    local value = ARGV[4 + i]
-
-    if value == '-' then
-        redis.call('HDEL', queue, name)
-    elseif value ~= '' then
-        redis.call('HSET', queue, name, value)
+local function set(value, present)
+    if value == '' then
+        return present
     end
+
+    changed = true
+    return value == '-' and -1 or tonumber(value)
 end
 
-local set = redis.call('HMGET', queue, 'paused', 'rate', 'capacity')
+paused = set(ARGV[5], paused)
+rate_set = set(ARGV[6], rate_set)
+capacity_set = set(ARGV[7], capacity_set)
 
-return answer(tonumber(set[1] or 0), tonumber(set[2] or -1),
-              tonumber(set[3] or -1))
+return answer(max(paused, 0), rate_set, capacity_set)

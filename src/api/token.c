@@ -29,7 +29,7 @@ static void ngx_http_concert_leave_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_enter = {
-    "enter", NGX_HTTP_CONCERT_REDIS, NULL, 1
+    "enter", NGX_HTTP_CONCERT_REDIS, "ssssa", 1
 };
 
 

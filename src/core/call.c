@@ -113,6 +113,32 @@ ngx_http_concert_call_param(ngx_http_concert_call_t *call)
 }
 
 
+ngx_uint_t
+ngx_http_concert_call_alike(const ngx_http_concert_call_t *one,
+    const ngx_http_concert_call_t *other)
+{
+    ngx_uint_t        i;
+    const ngx_str_t  *a, *b;
+
+    if (one->op != other->op || one->op->params == NULL) {
+        return 0;
+    }
+
+    for (i = 0; i < one->nparams; i++) {
+        a = &one->params[i];
+        b = &other->params[i];
+
+        if (one->op->params[i] == 's'
+            && (a->len != b->len || ngx_memcmp(a->data, b->data, a->len) != 0))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 ngx_int_t
 ngx_http_concert_call_integer(ngx_http_concert_call_t *call, int64_t value)
 {

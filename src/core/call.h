@@ -38,14 +38,14 @@ enum {
 
 
 /*
- * What a store can do: an SQL function or a Lua script by its name.  "params"
- * has a letter for each parameter of an SQL function over arrays, which says
- * how the parameters of the calls of one batch become those arrays:
+ * What a store can do: an SQL function or a Lua script by its name.  Where one
+ * run of it can answer many calls, "params" has a letter for each parameter:
  *
- *   a  one element a call
+ *   a  one value a call: an array of an SQL function; of a script only the
+ *      last parameter, of which there are then as many as calls
  *   s  one value for all calls that go together
  *
- * Other functions (NULL) and scripts take their parameters as they are.
+ * Others (NULL) take the parameters of one call as they are.
  *
  * "weight" is about how many times the store's work of a plain one it takes:
  * batches are measured by it.
@@ -186,6 +186,10 @@ void ngx_http_concert_call_step(ngx_http_concert_call_t *call,
     const ngx_http_concert_op_t *op,
     void (*read)(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res));
+
+/* whether one run of a function or a script can answer both; any thread */
+ngx_uint_t ngx_http_concert_call_alike(const ngx_http_concert_call_t *one,
+    const ngx_http_concert_call_t *other);
 
 /*
  * Append a parameter: an integer, NULL, bytes that lie in the call's memory, a

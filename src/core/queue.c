@@ -44,7 +44,7 @@ static void ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
 
 
 const ngx_http_concert_op_t  ngx_http_concert_look = {
-    "look", NGX_HTTP_CONCERT_REDIS, NULL, 1
+    "look", NGX_HTTP_CONCERT_REDIS, "ssssa", 1
 };
 
 
@@ -139,7 +139,7 @@ ngx_http_concert_queue_leave(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call))
 {
     static const ngx_http_concert_op_t  leave = {
-        "leave", NGX_HTTP_CONCERT_REDIS, NULL, 1
+        "leave", NGX_HTTP_CONCERT_REDIS, "ssssa", 1
     };
 
     ngx_http_concert_call_step(call, &leave, ngx_http_concert_queue_read);

@@ -90,8 +90,6 @@ typedef struct {
 
 static void ngx_http_concert_pg_run(ngx_http_concert_lane_t *lane);
 static void ngx_http_concert_pg_units(ngx_http_concert_pg_batch_t *batch);
-static ngx_uint_t ngx_http_concert_pg_alike(const ngx_http_concert_call_t *one,
-    const ngx_http_concert_call_t *other);
 static void ngx_http_concert_pg_unit(ngx_http_concert_unit_t *unit,
     ngx_http_concert_call_t **calls, ngx_uint_t ncalls);
 static ngx_uint_t ngx_http_concert_pg_left(
@@ -270,48 +268,16 @@ ngx_http_concert_pg_units(ngx_http_concert_pg_batch_t *batch)
         unit = &batch->units[batch->nunits++];
         ngx_http_concert_pg_unit(unit, &calls[i], 1);
 
-        if (calls[i]->op->params == NULL) {
-            continue;
-        }
-
         /* gathers the calls that come later and can be one with this */
 
         for (k = i + 1; k < n; k++) {
-            if (ngx_http_concert_pg_alike(calls[i], calls[k])) {
+            if (ngx_http_concert_call_alike(calls[i], calls[k])) {
                 call = calls[k];
                 calls[k] = calls[i + unit->ncalls];
                 calls[i + unit->ncalls++] = call;
             }
         }
     }
-}
-
-
-/* the same function, with the same values where it does not take arrays */
-
-static ngx_uint_t
-ngx_http_concert_pg_alike(const ngx_http_concert_call_t *one,
-    const ngx_http_concert_call_t *other)
-{
-    ngx_uint_t        i;
-    const ngx_str_t  *a, *b;
-
-    if (one->op != other->op) {
-        return 0;
-    }
-
-    for (i = 0; i < one->nparams; i++) {
-        a = &one->params[i];
-        b = &other->params[i];
-
-        if (one->op->params[i] == 's'
-            && (a->len != b->len || ngx_memcmp(a->data, b->data, a->len) != 0))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 

@@ -1,9 +1,10 @@
 
 /*
  * A lane's connection to Redis.  A batch is appended and then read in one
- * exchange.  Every script may run twice without harm (entering or leaving
- * again changes nothing), so after a lost connection the batch is run once
- * more; hiredis's context is dead after any error and is made anew.
+ * exchange; calls of one script that takes many users are one run of it.
+ * Every script may run twice without harm (entering or leaving again changes
+ * nothing), so after a lost connection the batch is run once more; hiredis's
+ * context is dead after any error and is made anew.
  */
 
 #include "store/redis.h"
@@ -13,12 +14,42 @@
 
 
 #define NGX_HTTP_CONCERT_REDIS_MAX_ARGS                                      \
-    (3 + NGX_HTTP_CONCERT_REDIS_KEYS + NGX_HTTP_CONCERT_MAX_PARAMS)
+    (3 + NGX_HTTP_CONCERT_REDIS_KEYS + NGX_HTTP_CONCERT_MAX_PARAMS           \
+     + NGX_HTTP_CONCERT_MAX_BATCH)
 
 #define NGX_HTTP_CONCERT_REDIS_MIN_TIMEOUT  100
 
 
+/* calls that one run of a script answers */
+
+typedef struct {
+    ngx_http_concert_call_t  **calls;
+    ngx_uint_t                 ncalls;
+    unsigned                   done:1;
+} ngx_http_concert_run_t;
+
+
+typedef struct {
+    ngx_http_concert_run_t     runs[NGX_HTTP_CONCERT_MAX_BATCH];
+    ngx_uint_t                 nruns;
+} ngx_http_concert_runs_t;
+
+
+/* what a script answered to the calls of a run */
+
+typedef struct {
+    redisReply                *reply;
+    ngx_uint_t                 own;     /* columns of each call */
+} ngx_http_concert_answer_t;
+
+
 static void ngx_http_concert_redis_run(ngx_http_concert_lane_t *lane);
+static void ngx_http_concert_redis_runs(ngx_http_concert_runs_t *runs,
+    ngx_http_concert_lane_t *lane);
+static void ngx_http_concert_redis_gather(ngx_http_concert_run_t *run,
+    ngx_http_concert_call_t **end);
+static ngx_uint_t ngx_http_concert_redis_joins(
+    const ngx_http_concert_run_t *run, ngx_http_concert_call_t **call);
 static ngx_int_t ngx_http_concert_redis_connect(
     ngx_http_concert_lane_t *lane);
 static ngx_int_t ngx_http_concert_redis_auth(redisContext *c,
@@ -26,16 +57,21 @@ static ngx_int_t ngx_http_concert_redis_auth(redisContext *c,
 static struct timeval ngx_http_concert_redis_left(
     ngx_http_concert_lane_t *lane);
 static ngx_int_t ngx_http_concert_redis_exchange(
-    ngx_http_concert_lane_t *lane, u_char *done);
+    ngx_http_concert_lane_t *lane, ngx_http_concert_runs_t *runs);
+static ngx_int_t ngx_http_concert_redis_ping(ngx_http_concert_lane_t *lane);
 static ngx_int_t ngx_http_concert_redis_append(redisContext *c,
-    ngx_http_concert_redis_conf_t *rcf, ngx_http_concert_call_t *call);
+    ngx_http_concert_redis_conf_t *rcf, const ngx_http_concert_run_t *run);
 static ngx_http_concert_script_t *ngx_http_concert_redis_script(
     const char *name);
 static ngx_int_t ngx_http_concert_redis_load(ngx_http_concert_lane_t *lane);
-static ngx_int_t ngx_http_concert_redis_answer(ngx_http_concert_call_t *call,
+static ngx_int_t ngx_http_concert_redis_answer(
+    const ngx_http_concert_run_t *run, redisReply *reply);
+static void ngx_http_concert_redis_read(const ngx_http_concert_run_t *run,
     redisReply *reply);
 static ngx_int_t ngx_http_concert_redis_lost(ngx_http_concert_lane_t *lane);
 static void ngx_http_concert_redis_close(ngx_http_concert_lane_t *lane);
+static redisReply *ngx_http_concert_redis_column(
+    const ngx_http_concert_result_t *res, ngx_uint_t row, ngx_uint_t column);
 static int64_t ngx_http_concert_redis_integer(
     const ngx_http_concert_result_t *res, ngx_uint_t row, ngx_uint_t column);
 static ngx_str_t ngx_http_concert_redis_string(
@@ -71,11 +107,12 @@ ngx_http_concert_redis_init(void)
 static void
 ngx_http_concert_redis_run(ngx_http_concert_lane_t *lane)
 {
-    u_char      done[NGX_HTTP_CONCERT_MAX_BATCH];
-    ngx_int_t   rc;
-    ngx_uint_t  i, attempt, sent;
+    ngx_int_t                 rc;
+    ngx_uint_t                i, k, attempt, sent;
+    ngx_http_concert_run_t   *run;
+    ngx_http_concert_runs_t   runs;
 
-    ngx_memzero(done, sizeof(done));
+    ngx_http_concert_redis_runs(&runs, lane);
 
     rc = NGX_ERROR;
     sent = 0;
@@ -88,13 +125,13 @@ ngx_http_concert_redis_run(ngx_http_concert_lane_t *lane)
             break;
         }
 
-        rc = ngx_http_concert_redis_exchange(lane, done);
+        rc = ngx_http_concert_redis_exchange(lane, &runs);
         sent = 1;
 
         /* NGX_AGAIN: a script was not known and has been loaded */
 
         if (rc == NGX_AGAIN) {
-            rc = ngx_http_concert_redis_exchange(lane, done);
+            rc = ngx_http_concert_redis_exchange(lane, &runs);
         }
     }
 
@@ -104,12 +141,85 @@ ngx_http_concert_redis_run(ngx_http_concert_lane_t *lane)
 
     lane->away = 1;
 
-    for (i = 0; i < lane->ncalls; i++) {
-        if (!done[i]) {
-            lane->calls[i]->outcome = sent ? NGX_HTTP_CONCERT_UNKNOWN
-                                           : NGX_HTTP_CONCERT_AWAY;
+    for (i = 0; i < runs.nruns; i++) {
+        run = &runs.runs[i];
+
+        for (k = 0; k < run->ncalls && !run->done; k++) {
+            run->calls[k]->outcome = sent ? NGX_HTTP_CONCERT_UNKNOWN
+                                          : NGX_HTTP_CONCERT_AWAY;
         }
     }
+}
+
+
+/* the calls of a batch are one after the other in memory; so are a run's */
+
+static void
+ngx_http_concert_redis_runs(ngx_http_concert_runs_t *runs,
+    ngx_http_concert_lane_t *lane)
+{
+    ngx_http_concert_run_t   *run;
+    ngx_http_concert_call_t **call, **end;
+
+    runs->nruns = 0;
+    end = lane->calls + lane->ncalls;
+
+    for (call = lane->calls; call < end; call += run->ncalls) {
+        run = &runs->runs[runs->nruns++];
+        run->calls = call;
+        run->ncalls = 1;
+        run->done = 0;
+
+        ngx_http_concert_redis_gather(run, end);
+    }
+}
+
+
+/*
+ * Takes the later calls that can be one with the first, in their order, and
+ * leaves the others in theirs: who came first enters first.
+ */
+
+static void
+ngx_http_concert_redis_gather(ngx_http_concert_run_t *run,
+    ngx_http_concert_call_t **end)
+{
+    ngx_http_concert_call_t  *call, **p, **last;
+
+    for (p = run->calls + 1; p < end; p++) {
+
+        if (!ngx_http_concert_redis_joins(run, p)) {
+            continue;
+        }
+
+        call = *p;
+        last = run->calls + run->ncalls++;
+
+        ngx_memmove(last + 1, last, (u_char *) p - (u_char *) last);
+        *last = call;
+    }
+}
+
+
+/* no call may pass another one of its user's */
+
+static ngx_uint_t
+ngx_http_concert_redis_joins(const ngx_http_concert_run_t *run,
+    ngx_http_concert_call_t **call)
+{
+    ngx_http_concert_call_t  **p;
+
+    if (!ngx_http_concert_call_alike(run->calls[0], *call)) {
+        return 0;
+    }
+
+    for (p = run->calls + run->ncalls; p < call; p++) {
+        if ((*p)->user_id == (*call)->user_id) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -201,12 +311,13 @@ ngx_http_concert_redis_left(ngx_http_concert_lane_t *lane)
 
 
 static ngx_int_t
-ngx_http_concert_redis_exchange(ngx_http_concert_lane_t *lane, u_char *done)
+ngx_http_concert_redis_exchange(ngx_http_concert_lane_t *lane,
+    ngx_http_concert_runs_t *runs)
 {
-    void          *reply;
-    ngx_int_t      rc;
-    ngx_uint_t     i;
-    redisContext  *c;
+    void                    *reply;
+    ngx_int_t                rc;
+    redisContext            *c;
+    ngx_http_concert_run_t  *run, *end;
 
     c = lane->connection;
     rc = NGX_OK;
@@ -214,30 +325,22 @@ ngx_http_concert_redis_exchange(ngx_http_concert_lane_t *lane, u_char *done)
     (void) redisSetTimeout(c, ngx_http_concert_redis_left(lane));
 
     if (lane->ncalls == 0) {
-        reply = redisCommand(c, "PING");
-
-        if (reply == NULL) {
-            return ngx_http_concert_redis_lost(lane);
-        }
-
-        rc = ((redisReply *) reply)->type == REDIS_REPLY_ERROR ? NGX_DECLINED
-                                                               : NGX_OK;
-        freeReplyObject(reply);
-        return rc;
+        return ngx_http_concert_redis_ping(lane);
     }
 
-    for (i = 0; i < lane->ncalls; i++) {
-        if (!done[i]
-            && ngx_http_concert_redis_append(c, lane->group->conf,
-                                             lane->calls[i])
+    end = runs->runs + runs->nruns;
+
+    for (run = runs->runs; run < end; run++) {
+        if (!run->done
+            && ngx_http_concert_redis_append(c, lane->group->conf, run)
                != NGX_OK)
         {
             return ngx_http_concert_redis_lost(lane);
         }
     }
 
-    for (i = 0; i < lane->ncalls; i++) {
-        if (done[i]) {
+    for (run = runs->runs; run < end; run++) {
+        if (run->done) {
             continue;
         }
 
@@ -245,8 +348,8 @@ ngx_http_concert_redis_exchange(ngx_http_concert_lane_t *lane, u_char *done)
             return ngx_http_concert_redis_lost(lane);
         }
 
-        if (ngx_http_concert_redis_answer(lane->calls[i], reply) == NGX_OK) {
-            done[i] = 1;
+        if (ngx_http_concert_redis_answer(run, reply) == NGX_OK) {
+            run->done = 1;
 
         } else {
             rc = NGX_AGAIN;
@@ -264,19 +367,44 @@ ngx_http_concert_redis_exchange(ngx_http_concert_lane_t *lane, u_char *done)
 }
 
 
-/* EVALSHA sha1 numkeys key ... arg ... */
+static ngx_int_t
+ngx_http_concert_redis_ping(ngx_http_concert_lane_t *lane)
+{
+    ngx_int_t    rc;
+    redisReply  *reply;
+
+    reply = redisCommand(lane->connection, "PING");
+
+    if (reply == NULL) {
+        return ngx_http_concert_redis_lost(lane);
+    }
+
+    rc = reply->type == REDIS_REPLY_ERROR ? NGX_DECLINED : NGX_OK;
+    freeReplyObject(reply);
+
+    return rc;
+}
+
+
+/*
+ * EVALSHA sha1 numkeys key ... arg ...: what the calls share, and the last
+ * parameter of each
+ */
 
 static ngx_int_t
 ngx_http_concert_redis_append(redisContext *c,
-    ngx_http_concert_redis_conf_t *rcf, ngx_http_concert_call_t *call)
+    ngx_http_concert_redis_conf_t *rcf, const ngx_http_concert_run_t *run)
 {
     int                         argc;
     size_t                      lens[NGX_HTTP_CONCERT_REDIS_MAX_ARGS];
+    ngx_str_t                  *param;
     ngx_uint_t                  i;
     const char                 *argv[NGX_HTTP_CONCERT_REDIS_MAX_ARGS];
+    ngx_http_concert_call_t    *call;
     ngx_http_concert_script_t  *script;
     char                        keys[NGX_INT_T_LEN];
 
+    call = run->calls[0];
     script = ngx_http_concert_redis_script(call->op->name);
 
     argv[0] = "EVALSHA";
@@ -299,6 +427,12 @@ ngx_http_concert_redis_append(redisContext *c,
     for (i = 0; i < call->nparams; i++) {
         argv[argc] = (char *) call->params[i].data;
         lens[argc++] = call->params[i].len;
+    }
+
+    for (i = 1; i < run->ncalls; i++) {
+        param = &run->calls[i]->params[call->nparams - 1];
+        argv[argc] = (char *) param->data;
+        lens[argc++] = param->len;
     }
 
     return redisAppendCommandArgv(c, argc, argv, lens) == REDIS_OK ? NGX_OK
@@ -358,40 +492,68 @@ ngx_http_concert_redis_load(ngx_http_concert_lane_t *lane)
 /* NGX_AGAIN: Redis does not know the script (it was restarted or flushed) */
 
 static ngx_int_t
-ngx_http_concert_redis_answer(ngx_http_concert_call_t *call,
+ngx_http_concert_redis_answer(const ngx_http_concert_run_t *run,
     redisReply *reply)
 {
-    ngx_http_concert_result_t  result;
+    ngx_uint_t                   i;
+    ngx_http_concert_outcome_e   outcome;
 
-    if (reply->type == REDIS_REPLY_ARRAY) {
-        result.rows = 1;
-        result.first = 0;
-        result.data = reply;
-        result.integer = ngx_http_concert_redis_integer;
-        result.string = ngx_http_concert_redis_string;
-        result.null = ngx_http_concert_redis_null;
-
-        call->outcome = NGX_HTTP_CONCERT_OK;
-        call->read(call, &result);
-
+    if (reply->type == REDIS_REPLY_ARRAY
+        && reply->elements >= NGX_HTTP_CONCERT_REDIS_HEAD)
+    {
+        ngx_http_concert_redis_read(run, reply);
         return NGX_OK;
     }
 
     if (reply->type == REDIS_REPLY_ERROR
         && ngx_strncmp(reply->str, "NOSCRIPT", sizeof("NOSCRIPT") - 1) == 0)
     {
-        call->outcome = NGX_HTTP_CONCERT_AWAY;
-        return NGX_AGAIN;
+        outcome = NGX_HTTP_CONCERT_AWAY;
+
+    } else {
+        outcome = NGX_HTTP_CONCERT_ERROR;
+
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "concert: Redis cannot run \"%s\": %s",
+                      run->calls[0]->op->name,
+                      reply->type == REDIS_REPLY_ERROR ? reply->str
+                                                       : "unexpected answer");
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: Redis cannot run \"%s\": %s", call->op->name,
-                  reply->type == REDIS_REPLY_ERROR ? reply->str
-                                                   : "unexpected answer");
+    for (i = 0; i < run->ncalls; i++) {
+        run->calls[i]->outcome = outcome;
+    }
 
-    call->outcome = NGX_HTTP_CONCERT_ERROR;
+    return outcome == NGX_HTTP_CONCERT_AWAY ? NGX_AGAIN : NGX_OK;
+}
 
-    return NGX_OK;
+
+static void
+ngx_http_concert_redis_read(const ngx_http_concert_run_t *run,
+    redisReply *reply)
+{
+    ngx_uint_t                 i;
+    ngx_http_concert_call_t   *call;
+    ngx_http_concert_answer_t  answer;
+    ngx_http_concert_result_t  result;
+
+    answer.reply = reply;
+    answer.own = (reply->elements - NGX_HTTP_CONCERT_REDIS_HEAD)
+                 / run->ncalls;
+
+    result.rows = 1;
+    result.data = &answer;
+    result.integer = ngx_http_concert_redis_integer;
+    result.string = ngx_http_concert_redis_string;
+    result.null = ngx_http_concert_redis_null;
+
+    for (i = 0; i < run->ncalls; i++) {
+        call = run->calls[i];
+        result.first = i;
+
+        call->outcome = NGX_HTTP_CONCERT_OK;
+        call->read(call, &result);
+    }
 }
 
 
@@ -424,21 +586,40 @@ ngx_http_concert_redis_close(ngx_http_concert_lane_t *lane)
 }
 
 
-/* a script's answer is a row of integers */
+/*
+ * A script's answer is a row of integers: what it says to all calls, then what
+ * it says to each.
+ */
+
+static redisReply *
+ngx_http_concert_redis_column(const ngx_http_concert_result_t *res,
+    ngx_uint_t row, ngx_uint_t column)
+{
+    ngx_http_concert_answer_t  *answer;
+
+    answer = res->data;
+
+    if (column >= NGX_HTTP_CONCERT_REDIS_HEAD) {
+        if (column - NGX_HTTP_CONCERT_REDIS_HEAD >= answer->own) {
+            return NULL;
+        }
+
+        column += res->first * answer->own;
+    }
+
+    return row ? NULL : answer->reply->element[column];
+}
+
 
 static int64_t
 ngx_http_concert_redis_integer(const ngx_http_concert_result_t *res,
     ngx_uint_t row, ngx_uint_t column)
 {
-    redisReply  *reply;
+    redisReply  *value;
 
-    reply = res->data;
+    value = ngx_http_concert_redis_column(res, row, column);
 
-    if (row || column >= reply->elements) {
-        return 0;
-    }
-
-    return reply->element[column]->integer;
+    return value ? value->integer : 0;
 }
 
 
@@ -446,18 +627,18 @@ static ngx_str_t
 ngx_http_concert_redis_string(const ngx_http_concert_result_t *res,
     ngx_uint_t row, ngx_uint_t column)
 {
-    ngx_str_t    value;
-    redisReply  *reply;
+    ngx_str_t    str;
+    redisReply  *value;
 
-    reply = res->data;
-    ngx_str_null(&value);
+    value = ngx_http_concert_redis_column(res, row, column);
+    ngx_str_null(&str);
 
-    if (row == 0 && column < reply->elements) {
-        value.data = (u_char *) reply->element[column]->str;
-        value.len = value.data ? (size_t) reply->element[column]->len : 0;
+    if (value && value->str) {
+        str.data = (u_char *) value->str;
+        str.len = value->len;
     }
 
-    return value;
+    return str;
 }
 
 
@@ -465,10 +646,9 @@ static unsigned
 ngx_http_concert_redis_null(const ngx_http_concert_result_t *res,
     ngx_uint_t row, ngx_uint_t column)
 {
-    redisReply  *reply;
+    redisReply  *value;
 
-    reply = res->data;
+    value = ngx_http_concert_redis_column(res, row, column);
 
-    return row || column >= reply->elements
-           || reply->element[column]->type == REDIS_REPLY_NIL;
+    return value == NULL || value->type == REDIS_REPLY_NIL;
 }

@@ -17,6 +17,9 @@
 
 #define NGX_HTTP_CONCERT_REDIS_KEYS  7
 
+/* the first columns of every answer, which are for all calls of a run */
+#define NGX_HTTP_CONCERT_REDIS_HEAD  5
+
 
 typedef struct {
     char        *host;      /* or NULL: path is a Unix socket */
