@@ -11,7 +11,8 @@ $(error nginx cannot be built under a path with spaces: $(CURDIR))
 endif
 
 export PORT VAR WORKERS HOLD CAPACITY TTL SEATS TIMEOUT ZONE TLS SAN GATEWAY GATEWAY_PORT CARDS \
-       BREAKER MONITOR_PORT PROOF ALERT_WEBHOOK TEST_PORT TEST_VERBOSE
+       BREAKER MONITOR_PORT PROOF ALERT_WEBHOOK TEST_PORT TEST_VERBOSE \
+       NGINX_SRC NGINX_BIN NGINX_CONF_FLAGS NGINX_MODULE
 
 BUILD   := $(CURDIR)/build
 JOBS    := $(shell nproc)
@@ -34,6 +35,8 @@ else ifeq ($(SAN),thread)
 PROGRAM := $(THREADED)
 else ifeq ($(SAN),valgrind)
 PROGRAM := $(WATCHED)
+else ifdef NGINX_SRC
+PROGRAM := other
 else
 PROGRAM := $(MODULE)
 endif
@@ -64,9 +67,9 @@ TSAN_FLAGS := $(WATCHED_FLAGS) -fsanitize=thread
 
 comma := ,
 
-.PHONY: help deps deps-test build build-static unit fuzz fuzz-targets run start stop status \
-        monitor monitor-stop migrate demo reset psql test loadtest report faults soak bench clean \
-        distclean FORCE
+.PHONY: help deps deps-test build build-static module nginx-static other nginx-matrix unit fuzz \
+        fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
+        report faults soak bench clean distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -113,6 +116,33 @@ $(MODULE): $(BUILD)/nginx/objs/Makefile $(SOURCES)
 	$(if $(filter %.h,$?),@rm -f $(BUILD)/nginx/objs/addon/*/*.o)
 	@$(MAKE) -C $(BUILD)/nginx -f objs/Makefile -j$(JOBS) -s modules
 	@cp $(BUILD)/nginx/objs/$(@F) $@.new && mv $@.new $@
+
+
+# Another nginx than Debian's, out of the source in NGINX_SRC. What runs one
+# (start, test ...) runs NGINX_BIN, or else one that is built from that source.
+OTHER := conf/stack/other-nginx
+
+ifdef NGINX_SRC
+OTHER_NAME   := $(or $(shell NGINX_SRC='$(NGINX_SRC)' $(OTHER) name),$(error wrong NGINX_SRC))
+OTHER_NGINX  := $(BUILD)/for/$(OTHER_NAME)/plain/nginx
+NGINX_MODULE := $(BUILD)/for/$(OTHER_NAME)/$(notdir $(MODULE))
+ifeq (,$(filter module nginx-static,$(MAKECMDGOALS)))
+NGINX_BIN    := $(or $(NGINX_BIN),$(OTHER_NGINX))
+endif
+endif
+
+module: ## the module for another nginx: NGINX_SRC=directory NGINX_BIN=nginx
+	@$(OTHER) module
+
+nginx-static: ## another nginx with the module inside, out of NGINX_SRC
+	@$(OTHER) static
+
+other:
+	$(if $(filter $(OTHER_NGINX),$(NGINX_BIN)),@$(OTHER) plain)
+	@$(OTHER) module
+
+nginx-matrix: deps deps-test ## the main tests with each nginx of NGINX_SRCS="directory ..."
+	@conf/stack/nginx-matrix $(NGINX_SRCS)
 
 
 $(BUILD)/nginx-source/configure:

@@ -51,7 +51,7 @@ use Time::HiRes     qw( sleep time );
 
 our @EXPORT = qw(
     cancelled concert concert_of drop_database eventually expired first_with hold hold_for
-    is_json is_problem lock_rows nginx paid paying payment_of redis schedule
+    is_json is_problem lock_rows nginx nginx_says paid paying payment_of redis schedule
     seconds_from_now sql sql_error stranger transaction user users
 );
 
@@ -710,6 +710,21 @@ sub nginx {
     $self->start(configuration($self, %is));
 
     return $self;
+}
+
+# Whether a text is in nginx's program: a directive of newer versions, a message.
+my $Program;
+
+sub nginx_says {
+    my ($text) = @_;
+
+    $Program //= do {
+        open my $in, '<:raw', $Binary or die "$Binary: $!";
+        local $/;
+        <$in>;
+    };
+
+    return index($Program, $text) >= 0;
 }
 
 sub configuration {

@@ -3,31 +3,43 @@
 
 
 find_nginx() {
-    module=$repo/build/ngx_http_concert_module.so
-    binary=/usr/sbin/nginx
-
-    if [[ -n $SAN ]]; then
-        binary=$(checked_nginx)
-        module=
-    fi
+    binary=$(nginx_binary)
+    module=$(nginx_module)
 
     [[ -x $binary && ( -z $module || -r $module ) ]] \
         || die "not built: make build${SAN:+ SAN=$SAN}"
 }
 
 
+# From 1.25.1 on nginx has a directive, and warns of the parameter of "listen",
+# which is all that there was before.
+has_http2_directive() { grep -aq 'use the "http2" directive instead' "$binary"; }
+
+# Sets $listen and $tls of nginx_configure.
+configure_tls() {
+    listen=' ssl http2'
+    tls="
+        ssl_certificate       $tls_dir/server.pem;
+        ssl_certificate_key   $tls_dir/server.key;
+        include               $repo/conf/concert_tls.conf;"
+
+    if has_http2_directive; then
+        listen=' ssl'
+        tls+="
+        http2                 on;"
+    fi
+}
+
+
 nginx_configure() {
-    local text load='' env='' user='' tls='' cards='' cards_pool=''
+    local text load='' env='' user='' listen='' tls='' cards='' cards_pool=''
     local workers=$WORKERS files connections
 
     [[ $workers != auto ]] || workers=$(nproc)
     [[ -z $module ]] || load="load_module           $module;"
     [[ -z $SAN ]] || env='env ASAN_OPTIONS; env LSAN_OPTIONS; env UBSAN_OPTIONS;'
     [[ -z $worker_user ]] || user="user                  $worker_user;"
-    [[ -z $TLS ]] || tls="
-        ssl_certificate       $tls_dir/server.pem;
-        ssl_certificate_key   $tls_dir/server.key;
-        include               $repo/conf/concert_tls.conf;"
+    [[ -z $TLS ]] || configure_tls
 
     if [[ -n $GATEWAY ]]; then
         cards_pool="thread_pool           concert_gateway threads=16;"
@@ -54,7 +66,7 @@ nginx_configure() {
     text=${text//@NGINX@/"$nginx"}
     text=${text//@REPO@/"$repo"}
     text=${text//@PORT@/"$PORT"}
-    text=${text//@LISTEN_TLS@/"${TLS:+ ssl http2}"}
+    text=${text//@LISTEN_TLS@/"$listen"}
     text=${text//@TLS@/"$tls"}
     text=${text//@CONCERT_PG@/"$conninfo"}
     text=${text//@REDIS_SOCKET@/"$redis_socket"}
@@ -71,7 +83,7 @@ nginx_configure() {
 end_orphans() {
     local pid
 
-    for pid in $(pgrep -x nginx || :); do
+    for pid in $(pgrep -x 'nginx|angie' || :); do
         if [[ -n $(find "/proc/$pid/fd" -lname "$nginx/logs/*" -print -quit \
                    2>/dev/null) ]]
         then

@@ -207,6 +207,26 @@ checked_nginx() {
     esac
 }
 
+# The nginx that is run: Debian's, or NGINX_BIN, or the one that SAN means.
+nginx_binary() {
+    if [[ -n $SAN ]]; then
+        checked_nginx
+    else
+        echo "${NGINX_BIN:-/usr/sbin/nginx}"
+    fi
+}
+
+# What it loads; nothing where the module is inside.
+nginx_module() {
+    if [[ -n $SAN ]]; then
+        echo
+    elif [[ -n ${NGINX_BIN:-} ]]; then
+        echo "${NGINX_MODULE:-}"
+    else
+        echo "$repo/build/ngx_http_concert_module.so"
+    fi
+}
+
 
 # from_env NAME
 from_env() { sed -n "s/^export $1='\(.*\)'\$/\1/p" "$dir/env"; }
