@@ -303,9 +303,9 @@ soak: build ## traffic of every kind, and what the workers hold; MINUTES=20
 	@$(INSTALL) loadtest
 	@K6=$(BUILD)/bin/k6 loadtest/soak $(ARGS)
 
-bench: build ## routes against what the servers themselves can, 10 M seats
+bench: build ## routes against what the servers themselves can; AGAINST=rev: against a revision
 	@$(INSTALL) test
-	@loadtest/bench $(ARGS)
+	@loadtest/bench $(if $(AGAINST),against $(AGAINST)) $(ARGS)
 
 
 # --- cleaning --------------------------------------------------------------

@@ -78,19 +78,20 @@ redis_script() {
 }
 
 row_enter() {
-    local i user=100000000 script
+    local i script
 
     empty_queue
     operate '{"paused": true}'
     read -ra script < <(redis_script enter)
+    ours_of enter
 
     for (( i = 0; i < ROUNDS; i++ )); do
-        FIRST=$user take 'enter' wrk_rate "$BASE_URL" loadtest/enter.lua
-        user=$(( user + 10000000 ))
+        take 'enter' "${ours[@]}"
         take 'redis-benchmark' redis_benchmark_rate "${script[@]}" \
             1000 0 600000 30000 9__rand_int__
     done
 
+    prepare=:
     report enter enter 0.4 - redis-benchmark
     operate '{"paused": false}'
 }

@@ -8,9 +8,10 @@ page() {
     body=$(curl -fs --noproxy '*' -H 'userId: 1' "$BASE_URL$2") \
         || die "$2: no page"
     plain_nginx_start "$body"
+    ours_of "$1"
 
     for (( i = 0; i < ROUNDS; i++ )); do
-        ROUTE=$2 take "$1" wrk_rate "$BASE_URL" loadtest/catalog.lua
+        take "$1" "${ours[@]}"
         take "$1: return 200" wrk_rate "http://127.0.0.1:$plain_port/"
     done
 
@@ -39,24 +40,23 @@ row_healthz() {
 }
 
 row_balance() {
-    ours=(wrk_rate "$BASE_URL" loadtest/balance.lua)
+    ours_of balance
     its=(pgbench_rate "$(sql_balance)")
     compare balance 1.0 read 4 8 16
     half_get balance "$BASE_URL/api/balance/"{1..200}
 }
 
-# seats_row ROW KIND TARGET FIRST LAST: of the schedules FIRST .. LAST
+# seats_row ROW TARGET FIRST LAST: of the schedules FIRST .. LAST
 seats_row() {
-    export KIND=$2
-    ours=(wrk_rate "$BASE_URL" loadtest/seats.lua)
-    its=(pgbench_rate "$(sql_seats "$4" "$5")")
-    compare "$1" "$3" read 4 8 16
+    ours_of "$1"
+    its=(pgbench_rate "$(sql_seats "$3" "$4")")
+    compare "$1" "$2" read 4 8 16
     mapfile -t urls \
-        < <(seq -f "$BASE_URL/api/concerts/seats/%.0f" "$4" "$5")
+        < <(seq -f "$BASE_URL/api/concerts/seats/%.0f" "$3" "$4")
     half_get "$1" "${urls[@]}"
 }
 
-row_seats-sold() { seats_row seats-sold sold 0.85 1 "$SOLD"; }
+row_seats-sold() { seats_row seats-sold 0.85 1 "$SOLD"; }
 row_seats-free() {
-    seats_row seats-free free 0.65 $(( SOLD + 1 )) $(( SOLD + FREE ))
+    seats_row seats-free 0.65 $(( SOLD + 1 )) $(( SOLD + FREE ))
 }

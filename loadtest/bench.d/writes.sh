@@ -1,30 +1,27 @@
 # shellcheck shell=bash
 # Rows that write, durably.
 
-# writes ROW TARGET SCRIPT SQL [REQUESTS]: with a look at the disk around each
-# round; a script counts so many requests as one
+# writes ROW TARGET SQL [REQUESTS]: with a look at the disk around each round; the
+# script counts so many requests as one
 writes() {
     quiet
     durable=1
-    ours=(wrk_rate "$BASE_URL" "loadtest/$3")
-    its=(pgbench_rate "$4")
+    ours_of "$1"
+    its=(pgbench_rate "$3")
     compare "$1" "$2" write 4 8 16 32
-    half_write "$1" "loadtest/$3" "$4" "${5:-1}"
+    half_write "$1" "loadtest/$1.lua" "$3" "${4:-1}"
     durable=''
     prepare=:
 }
 
 row_reserve() {
-    prepare=seats_left
-    writes reserve 1.5 reserve.lua "$(sql_seat; sql_reserve '*'; echo ';')"
+    writes reserve 1.5 "$(sql_seat; sql_reserve '*'; echo ';')"
 }
 
-row_charge() { writes charge 1.5 charge.lua "$(sql_charge)"; }
+row_charge() { writes charge 1.5 "$(sql_charge)"; }
 
 row_pairs() {
-    (( PAYERS <= USERS )) || die "pairs: fewer than $PAYERS users"
-    prepare=payers_left
-    writes pairs 1.5 pairs.lua "$(sql_pair)" 2
+    writes pairs 1.5 "$(sql_pair)" 2
     let_in
 }
 
@@ -32,10 +29,9 @@ row_hot() {
     local deadlocks
 
     deadlocks=$(grep -c 'deadlock detected' "$VAR/postgres/log" || :)
-    prepare=free_hot
     quiet
     durable=1
-    ours=(wrk_rate "$BASE_URL" loadtest/hot.lua)
+    ours_of hot
     its=(hot_rate)
     compare hot 0.8 write 4 8 16 32
     half_write hot loadtest/hot.lua "$(sql_hot)"
@@ -67,11 +63,9 @@ reserved() {
 }
 
 row_scenario() {
-    export WRK_THREADS=$CLIENTS
-    prepare=seats_left
     quiet
     durable=1
-    ours=(wrk_rate "$BASE_URL" loadtest/scenario.lua)
+    ours_of scenario
     its=(scenario_rate)
     its_name='statements'
     compare scenario 1.0 write 4 8 16 32
