@@ -97,6 +97,8 @@ static void ngx_http_concert_init_queue_conf(
 static char *ngx_http_concert_init_group_confs(ngx_conf_t *cf,
     ngx_http_concert_main_conf_t *cmcf);
 static void *ngx_http_concert_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_concert_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
 static char *ngx_http_concert_route_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_uint_t ngx_http_concert_find_route(ngx_str_t *name);
@@ -380,7 +382,7 @@ static ngx_http_module_t  ngx_http_concert_module_ctx = {
     NULL,                                  /* merge server configuration */
 
     ngx_http_concert_create_loc_conf,      /* create location configuration */
-    NULL                                   /* merge location configuration */
+    ngx_http_concert_merge_loc_conf        /* merge location configuration */
 };
 
 
@@ -552,6 +554,35 @@ ngx_http_concert_create_loc_conf(ngx_conf_t *cf)
 }
 
 
+/*
+ * What nginx makes out of a location, for an "if" or a limit_except, serves
+ * what that serves, unless it has another handler.
+ */
+
+static char *
+ngx_http_concert_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_concert_loc_conf_t *prev = parent;
+    ngx_http_concert_loc_conf_t *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (!clcf->noname || clcf->handler || prev->route == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    *conf = *prev;
+
+    if (clcf->lmt_excpt) {
+        clcf->handler = ngx_http_concert_handler;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 static ngx_int_t
 ngx_http_concert_postconfiguration(ngx_conf_t *cf)
 {
@@ -669,6 +700,15 @@ ngx_http_concert_route_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_concert_handler;
+
+    if (!clcf->exact_match && !clcf->named
+#if (NGX_PCRE)
+        && !clcf->regex
+#endif
+       )
+    {
+        lcf->prefix = clcf->name;
+    }
 
     return NGX_CONF_OK;
 }

@@ -52,6 +52,7 @@ typedef struct {
 static ngx_int_t ngx_http_concert_events_known(ngx_http_request_t *r,
     const ngx_http_concert_known_t *known);
 static ngx_int_t ngx_http_concert_events_start(ngx_http_concert_call_t *call);
+static ngx_uint_t ngx_http_concert_events_is_part(ngx_http_request_t *r);
 static void ngx_http_concert_events_looked(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_events_open(ngx_http_request_t *r,
     int64_t user_id, const ngx_http_concert_place_t *place);
@@ -110,6 +111,10 @@ ngx_http_concert_events_known(ngx_http_request_t *r,
 {
     ngx_int_t  rc;
 
+    if (ngx_http_concert_events_is_part(r)) {
+        return NGX_DECLINED;
+    }
+
     if (ngx_http_concert_tell(r, known) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -127,6 +132,12 @@ ngx_http_concert_events_known(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_concert_events_start(ngx_http_concert_call_t *call)
 {
+    if (ngx_http_concert_events_is_part(call->request)) {
+        ngx_http_concert_call_fail(call, "invalid_request",
+            "A stream of events cannot be a part of another answer.");
+        return NGX_DECLINED;
+    }
+
     ngx_http_concert_call_step(call, &ngx_http_concert_look,
                                ngx_http_concert_queue_read_ticket);
 
@@ -135,6 +146,15 @@ ngx_http_concert_events_start(ngx_http_concert_call_t *call)
     }
 
     return ngx_http_concert_run(call, ngx_http_concert_events_looked);
+}
+
+
+/* of a page of SSI's, say, which would not end */
+
+static ngx_uint_t
+ngx_http_concert_events_is_part(ngx_http_request_t *r)
+{
+    return r != r->main && !r->header_only;
 }
 
 
@@ -200,11 +220,10 @@ ngx_http_concert_events_open(ngx_http_request_t *r, int64_t user_id,
         return rc;
     }
 
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+    if (ngx_http_concert_watch(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_concert_events_writable;
 
     ngx_http_concert_events_wait(stream, place);
@@ -247,6 +266,7 @@ ngx_http_concert_events_create(ngx_http_request_t *r, int64_t user_id)
 {
     ngx_event_t                *tick;
     ngx_http_cleanup_t         *cln;
+    ngx_http_concert_ctx_t     *ctx;
     ngx_http_concert_stream_t  *stream;
 
     tick = &ngx_http_concert_streams_tick;
@@ -272,6 +292,9 @@ ngx_http_concert_events_create(ngx_http_request_t *r, int64_t user_id)
 
     cln->handler = ngx_http_concert_events_close;
     cln->data = stream;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
+    ctx->stream = stream;
 
     stream->request = r;
     stream->user_id = user_id;
@@ -723,21 +746,23 @@ ngx_http_concert_events_write(ngx_http_concert_stream_t *stream, u_char *text,
 static void
 ngx_http_concert_events_writable(ngx_http_request_t *r)
 {
-    ngx_int_t     rc;
-    ngx_event_t  *wev;
+    ngx_int_t                rc;
+    ngx_event_t             *wev;
+    ngx_http_concert_ctx_t  *ctx;
 
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
     wev = r->connection->write;
 
     if (wev->timedout) {
         r->connection->timedout = 1;
-        ngx_http_concert_finalize(r, NGX_HTTP_REQUEST_TIME_OUT);
+        ngx_http_concert_events_end(ctx->stream, NGX_HTTP_REQUEST_TIME_OUT);
         return;
     }
 
     rc = ngx_http_output_filter(r, NULL);
 
     if (rc == NGX_ERROR) {
-        ngx_http_concert_finalize(r, NGX_ERROR);
+        ngx_http_concert_events_end(ctx->stream, NGX_ERROR);
         return;
     }
 
@@ -746,6 +771,6 @@ ngx_http_concert_events_writable(ngx_http_request_t *r)
     }
 
     if (ngx_handle_write_event(wev, 0) != NGX_OK) {
-        ngx_http_concert_finalize(r, NGX_ERROR);
+        ngx_http_concert_events_end(ctx->stream, NGX_ERROR);
     }
 }

@@ -30,18 +30,10 @@ static ngx_int_t
 ngx_http_concert_ops_parse(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, json_t *body)
 {
-    ngx_str_t                  name;
-    ngx_http_concert_file_t   *file;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_str_t                 name;
+    ngx_http_concert_file_t  *file;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    name.len = 0;
-    name.data = r->uri.data + clcf->name.len;
-
-    if (r->uri.len > clcf->name.len) {
-        name.len = r->uri.len - clcf->name.len;
-    }
+    ngx_http_concert_path_rest(r, &name);
 
     if (name.len == 0) {
         ngx_str_set(&name, "index.html");

@@ -36,6 +36,7 @@ static ngx_int_t ngx_http_concert_key(ngx_http_request_t *r,
 static ngx_int_t ngx_http_concert_digest(ngx_http_concert_call_t *call,
     json_t *body);
 static ngx_int_t ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id);
+static size_t ngx_http_concert_path_prefix(ngx_http_request_t *r);
 static ngx_int_t ngx_http_concert_same_user(ngx_http_concert_call_t *call,
     int64_t user_id);
 static ngx_int_t ngx_http_concert_check_body(ngx_http_request_t *r,
@@ -75,6 +76,13 @@ ngx_http_concert_handler(ngx_http_request_t *r)
     const ngx_http_concert_endpoint_t  *endpoint;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
+
+    if (lcf->route == NULL) {
+
+        /* what other modules make out of a location is not known to us */
+
+        return NGX_HTTP_NOT_FOUND;
+    }
 
     endpoint = ngx_http_concert_endpoint(r, lcf->route);
 
@@ -475,22 +483,8 @@ ngx_http_concert_digest(ngx_http_concert_call_t *call, json_t *body)
 static ngx_int_t
 ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id)
 {
-    size_t                     prefix;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    prefix = clcf->name.len;
-
-    if (clcf->exact_match || prefix > r->uri.len
-#if (NGX_PCRE)
-        || clcf->regex
-#endif
-       )
-    {
-        prefix = 0;
-    }
-
-    switch (ngx_http_concert_parse_path_id(r->uri.data, r->uri.len, prefix,
+    switch (ngx_http_concert_parse_path_id(r->uri.data, r->uri.len,
+                                           ngx_http_concert_path_prefix(r),
                                            id))
     {
     case NGX_HTTP_CONCERT_PARSE_OK:
@@ -502,6 +496,47 @@ ngx_http_concert_path_id(ngx_http_request_t *r, int64_t *id)
     default:
         return NGX_ERROR;
     }
+}
+
+
+/* 0: the location is not for a prefix, or the path was rewritten since */
+
+static size_t
+ngx_http_concert_path_prefix(ngx_http_request_t *r)
+{
+    ngx_str_t                    *prefix;
+    ngx_http_concert_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
+    prefix = &lcf->prefix;
+
+    if (prefix->len == 0 || prefix->len > r->uri.len
+        || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
+    {
+        return 0;
+    }
+
+    return prefix->len;
+}
+
+
+void
+ngx_http_concert_path_rest(ngx_http_request_t *r, ngx_str_t *rest)
+{
+    size_t  start;
+
+    start = ngx_http_concert_path_prefix(r);
+
+    if (start == 0) {
+        for (start = r->uri.len; start && r->uri.data[start - 1] != '/';
+             start--)
+        {
+            /* void */
+        }
+    }
+
+    rest->data = r->uri.data + start;
+    rest->len = r->uri.len - start;
 }
 
 
@@ -789,14 +824,7 @@ ngx_http_concert_begin(ngx_http_request_t *r, ngx_http_concert_call_t *call,
     ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
 
     if (rc == NGX_OK && !r->discard_body) {
-
-        /* to notice a client that leaves */
-
-        if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
-            rc = NGX_ERROR;
-        }
-
-        r->read_event_handler = ngx_http_test_reading;
+        rc = ngx_http_concert_watch(r);
         r->write_event_handler = ngx_http_request_empty_handler;
     }
 
@@ -818,6 +846,22 @@ ngx_http_concert_begin(ngx_http_request_t *r, ngx_http_concert_call_t *call,
         ngx_http_concert_call_fail(call, "overloaded", NULL);
         ngx_http_concert_answer(call);
     }
+}
+
+
+ngx_int_t
+ngx_http_concert_watch(ngx_http_request_t *r)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    /* post_action goes on with the request of a client that has left */
+
+    r->read_event_handler = (r->post_action || clcf->post_action.data)
+                            ? ngx_http_block_reading : ngx_http_test_reading;
+
+    return ngx_handle_read_event(r->connection->read, 0);
 }
 
 

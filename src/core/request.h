@@ -128,6 +128,7 @@ typedef struct {
 typedef struct {
     ngx_http_concert_route_t       *route;
     ngx_uint_t                      index;         /* of the route */
+    ngx_str_t                       prefix;        /* of the paths; may be "" */
 } ngx_http_concert_loc_conf_t;
 
 
@@ -140,6 +141,7 @@ typedef struct {
     const char                         *code;
     ngx_msec_t                          store_time;
     int64_t                             position;   /* -1: unknown */
+    void                               *stream;     /* of events */
 } ngx_http_concert_ctx_t;
 
 
@@ -151,6 +153,12 @@ extern ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
 
 
 ngx_int_t ngx_http_concert_handler(ngx_http_request_t *r);
+
+/*
+ * What of the path follows the prefix that its location is for; without one,
+ * or where the path was rewritten since, what follows its last slash.
+ */
+void ngx_http_concert_path_rest(ngx_http_request_t *r, ngx_str_t *rest);
 
 /* for parse(): a 400 that names the field and says what is wrong with it */
 ngx_int_t ngx_http_concert_bad_request(ngx_http_concert_call_t *call,
@@ -190,6 +198,9 @@ ngx_int_t ngx_http_concert_tell(ngx_http_request_t *r,
 /* the same, and answers with a 200 */
 ngx_int_t ngx_http_concert_tell_reply(ngx_http_request_t *r,
     const ngx_http_concert_known_t *known, ngx_http_concert_reply_t *reply);
+
+/* finalizes a request that waits when its client leaves; NGX_ERROR: it cannot */
+ngx_int_t ngx_http_concert_watch(ngx_http_request_t *r);
 
 /* answers from call->reply, or gives the call up when nobody waits */
 void ngx_http_concert_answer(ngx_http_concert_call_t *call);

@@ -29,7 +29,7 @@ static ngx_http_variable_t  ngx_http_concert_variables[] = {
       ngx_http_concert_user_id_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("concert_route"), NULL,
-      ngx_http_concert_route_variable, 0, 0, 0 },
+      ngx_http_concert_route_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("concert_code"), NULL,
       ngx_http_concert_code_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
