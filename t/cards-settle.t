@@ -125,7 +125,7 @@ sub refund {
     is $answer->status, 202, 'while the gateway is away a payment is PENDING';
 
     $Gateway->start;
-    eventually { $Ann->get($answer->header('Location'))->json->{status}
+    eventually { $Ann->get($answer->location)->json->{status}
                  eq 'PAID' } 'when it is back it is paid';
 }
 

@@ -182,7 +182,7 @@ sub object {
         is_json $answer->body, object($ann, $held, status => 'PENDING'),
                 "$fault: with the payment, PENDING";
 
-        my $location = $answer->header('Location') // '';
+        my $location = $answer->location // '';
         is $location, "$Pay/" . $answer->json->{paymentId},
            "$fault: and where to look";
 
@@ -268,7 +268,7 @@ sub object {
     is_json $answer->body, object($ann, undef, amount => 6000,
                                   status => 'PENDING'), 'with a payment';
     eventually { $ann->balance == 13000 } 'which is credited when it is known';
-    is $ann->get($answer->header('Location'))->json->{status}, 'PAID',
+    is $ann->get($answer->location)->json->{status}, 'PAID',
        'and reads PAID';
 
     is $ann->charge(1)->status, 200, 'without a card it is as before';

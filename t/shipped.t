@@ -245,7 +245,7 @@ is_problem plain($Local, 'GET /api/concerts', 'evil.example'),
            'identity_missing', 'the service itself asks for no name';
 
 my $page = plain($Local, 'GET /ops', 'localhost:9000');
-is $page->status . ' ' . $page->header('Location'), '308 /ops/',
+is $page->status . ' ' . $page->header('Location'), '308 ops/',
    'the page is found without its last slash';
 
 $Nginx->stop;

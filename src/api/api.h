@@ -40,7 +40,6 @@ typedef struct {
     ngx_uint_t   no_after;
     ngx_uint_t   no_end;
     ngx_uint_t   all;           /* seats of any status */
-    ngx_str_t    path;
 } ngx_http_concert_page_t;
 
 
@@ -106,9 +105,6 @@ typedef struct {
     ngx_str_t    code;           /* the gateway's, as is the reason */
     ngx_str_t    reason;
 } ngx_http_concert_payment_t;
-
-/* where payments are looked up */
-#define NGX_HTTP_CONCERT_PAYMENTS  "/api/reservations/payments/"
 
 void ngx_http_concert_payment_json(ngx_http_concert_json_t *json,
     int64_t user_id, const ngx_http_concert_payment_t *payment);

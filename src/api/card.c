@@ -10,6 +10,11 @@
 #include "api/api.h"
 
 
+/* where payments are looked up, seen from where these are made */
+#define NGX_HTTP_CONCERT_PAY_LOCATION     "payments/"
+#define NGX_HTTP_CONCERT_CHARGE_LOCATION  "../reservations/payments/"
+
+
 /* columns of concert.claim() */
 
 enum {
@@ -592,7 +597,8 @@ ngx_http_concert_card_pending(ngx_http_concert_call_t *call, ngx_pool_t *pool,
     payment.time = card->claimed;
     payment.card = 1;
 
-    p = ngx_pnalloc(pool, sizeof(NGX_HTTP_CONCERT_PAYMENTS) + NGX_INT64_LEN);
+    p = ngx_pnalloc(pool, sizeof(NGX_HTTP_CONCERT_CHARGE_LOCATION)
+                          + NGX_INT64_LEN);
 
     if (p == NULL
         || ngx_http_concert_card_object(call, pool, &payment, reply) != NGX_OK)
@@ -603,7 +609,9 @@ ngx_http_concert_card_pending(ngx_http_concert_call_t *call, ngx_pool_t *pool,
 
     reply->status = NGX_HTTP_ACCEPTED;
     reply->location.data = p;
-    reply->location.len = ngx_sprintf(p, NGX_HTTP_CONCERT_PAYMENTS "%L",
+    reply->location.len = ngx_sprintf(p, "%s%L", card->reservation_id
+                                      ? NGX_HTTP_CONCERT_PAY_LOCATION
+                                      : NGX_HTTP_CONCERT_CHARGE_LOCATION,
                                       card->payment_id)
                           - p;
 }

@@ -194,8 +194,6 @@ ngx_http_concert_catalog_renew(const ngx_http_concert_page_t *page, int64_t id)
 
     if (copy) {
         *copy = *page;
-        ngx_str_null(&copy->path);
-
         call->id = id;
         call->data = copy;
 

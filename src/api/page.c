@@ -41,13 +41,6 @@ ngx_http_concert_page_parse(ngx_http_request_t *r,
     }
 
     page->no_end = 1;
-    page->path.len = r->uri.len;
-    page->path.data = ngx_pstrdup(call->pool, &r->uri);
-
-    if (page->path.data == NULL) {
-        return NGX_ERROR;
-    }
-
     call->data = page;
 
     return NGX_OK;
@@ -64,7 +57,6 @@ ngx_http_concert_page_query(ngx_http_request_t *r,
 
     page->size = NGX_HTTP_CONCERT_PAGE_SIZE;
     page->no_end = 1;
-    page->path = r->uri;
 
     if (r->args.len == 0) {
         return NGX_OK;
@@ -106,13 +98,18 @@ ngx_http_concert_page_link(ngx_http_concert_call_t *call, int64_t after)
 }
 
 
+/*
+ * A query alone is relative to the path that was asked for, whatever a proxy or
+ * a rewrite has made of that before it came here (RFC 3986, 5.2.2).
+ */
+
 ngx_int_t
 ngx_http_concert_page_next(ngx_pool_t *pool,
     const ngx_http_concert_page_t *page, ngx_str_t *link)
 {
     u_char  *p;
 
-    p = ngx_pnalloc(pool, page->path.len + 3 * NGX_INT64_LEN
+    p = ngx_pnalloc(pool, 3 * NGX_INT64_LEN
                           + sizeof("<?status=all&size=&after=&end=>; "
                                    "rel=\"next\""));
     if (p == NULL) {
@@ -121,7 +118,7 @@ ngx_http_concert_page_next(ngx_pool_t *pool,
 
     link->data = p;
 
-    p = ngx_sprintf(p, "<%V?%ssize=%L&after=%L", &page->path,
+    p = ngx_sprintf(p, "<?%ssize=%L&after=%L",
                     page->all ? "status=all&" : "", page->size, page->next);
 
     if (!page->no_end) {

@@ -1035,6 +1035,7 @@ sub begin {
     local $SIG{PIPE} = 'IGNORE';
     print $socket $bytes;
     $socket->flush;
+    (${*$socket}{path}) = $bytes =~ /^\S+ (\S+)/;
 
     return $socket;
 }
@@ -1169,6 +1170,7 @@ sub new {
     my ($class, $socket) = @_;
 
     my $bytes = do { local $/; <$socket> // '' };
+    my $path = ref $socket ? ${*$socket}{path} : undef;
     close $socket;
 
     my ($head, $body) = split /\r\n\r\n/, $bytes, 2;
@@ -1182,6 +1184,7 @@ sub new {
 
     return bless { status  => ($line // '') =~ m{^HTTP/1\.1 (\d+)} ? $1 : 0,
                    headers => \%headers,
+                   path    => $path,
                    body    => $body // '' }, $class;
 }
 
@@ -1214,7 +1217,32 @@ sub next {
     my ($self) = @_;
 
     my $link = $self->header('Link') // return;
-    return $link =~ /^<([^>]+)>;\s*rel="?next"?$/ ? $1 : die "Link: $link";
+
+    return $self->resolve($link =~ /^<([^>]+)>;\s*rel="?next"?$/
+                          ? $1 : die "Link: $link");
+}
+
+# The path that a Location header tells.
+sub location {
+    my ($self) = @_;
+
+    my $location = $self->header('Location') // return;
+    return $self->resolve($location);
+}
+
+# What a reference means where this is the answer (RFC 3986, 5.2).
+sub resolve {
+    my ($self, $reference) = @_;
+
+    return $reference if $reference =~ m{^(?:/|[a-z]+:)}i;
+
+    my $path = $self->{path} =~ s/\?.*//sr;
+    return $path . $reference if $reference =~ /^\?/;
+
+    $path =~ s{[^/]*$}{$reference};
+    1 while $path =~ s{[^/]+/\.\./}{};
+
+    return $path;
 }
 
 1;
