@@ -31,7 +31,7 @@ about() {
     fact memory_mb "$(awk '/^MemTotal/ { printf "%d", $2 / 1024 }' /proc/meminfo)"
     fact kernel "$(uname -sr)"
     fact load_before "$(cut -d ' ' -f 1 /proc/loadavg)"
-    fact nginx "$(version /usr/sbin/nginx -v)"
+    fact nginx "$(version "${NGINX_BIN:-/usr/sbin/nginx}" -v)"
     fact nginx_workers "$(pgrep -c -P "$(<"$VAR/nginx/nginx.pid")")"
     fact PostgreSQL "$(query -c 'show server_version')"
     fact Redis "$(version redis-server --version)"
