@@ -48,6 +48,9 @@
 
 #define NGX_HTTP_CONCERT_MAX_CACHE   (24 * 60 * 60 * 1000)
 
+/* ms, a year: what ends is told as a time, of which JSON has no end */
+#define NGX_HTTP_CONCERT_MAX_TIME    ((ngx_msec_t) 365 * 24 * 60 * 60 * 1000)
+
 /* s; RFC 7519, 4.1.4: no more than a few minutes */
 #define NGX_HTTP_CONCERT_MAX_LEEWAY  300
 
@@ -1594,6 +1597,13 @@ ngx_http_concert_queue_time(ngx_conf_t *cf, ngx_str_t *value, size_t prefix,
         return NGX_ERROR;
     }
 
+    if ((ngx_msec_t) ms > NGX_HTTP_CONCERT_MAX_TIME) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": write a time of at most a year, "
+                           "as %s", value, example);
+        return NGX_ERROR;
+    }
+
     *time = (ngx_msec_t) ms;
 
     return NGX_OK;
@@ -1950,6 +1960,12 @@ ngx_http_concert_check_msec(ngx_conf_t *cf, void *post, void *data)
     if (*ms == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "must be longer than 0: write a time, as 3s");
+        return NGX_CONF_ERROR;
+    }
+
+    if (*ms > NGX_HTTP_CONCERT_MAX_TIME) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "must be at most a year: write a time, as 3s");
         return NGX_CONF_ERROR;
     }
 

@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 240;
+plan tests => 246;
 
 run_tests();
 
@@ -1093,3 +1093,29 @@ concert_breaker sliding_window_size=10;
 --- must_die
 --- error_log eval
 qr/\[emerg\].*"concert_breaker" directive is duplicate/
+
+
+
+=== TEST 115: seats are held for a year at most, so that every end can be told
+--- http_config
+concert_hold 4000000d;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*must be at most a year: write a time, as 3s/
+
+
+
+=== TEST 116: so is a hold that an outage makes longer
+--- http_config
+concert_hold_extend_on_outage 4000000d;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*must be at most a year: write a time, as 3s/
+
+
+
+=== TEST 117: so a token lives for a year at most
+--- queue: ttl=4000000d
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid "ttl=4000000d": write a time of at most a year, as ttl=10m/

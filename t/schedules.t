@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 51;
+plan tests => 54;
 
 run_tests();
 
@@ -203,3 +203,17 @@ $concert = concert()
 --- request
 GET /api/concerts/schedules/$concert?after=x
 --- problem: invalid_request {"field": "after"}
+
+
+
+=== TEST 15: a schedule at the end of the last year that there is has its date
+--- data
+$user = stranger()
+$concert = concert()
+$last = schedule(concert => $concert, starts => '9999-12-31T23:59:59.999Z')
+--- active: $user
+--- request
+GET /api/concerts/schedules/$concert
+--- json
+[{"scheduleId": $last, "concertId": $concert, "totalSeat": 5,
+  "scheduleDate": "9999-12-31T23:59:59.999+00:00"}]

@@ -137,6 +137,34 @@ sub loading {
 
     is(one("select concert.add_schedule($concert, now() + interval '1 day',
                 0, 1) is not null"), 't', 'a schedule may have no seats');
+
+    schedule_times($concert);
+}
+
+# What cannot be told in JSON is not a time of a schedule.
+sub schedule_times {
+    my ($concert) = @_;
+    my $last = '9999-12-31 23:59:59.999999+00';
+
+    my $schedule = one("select concert.add_schedule($concert, '$last', 0, 1,
+                            '0001-01-01 00:00+00')");
+    ok($schedule, 'a schedule may begin at the end of the year 9999');
+
+    for my $time ('10000-01-01 00:00+00', '9999-12-31 23:00-02', 'infinity',
+                  '-infinity', '0001-12-31 00:00+00 BC')
+    {
+        like($Psql->fails("select concert.add_schedule($concert, '$time', 0, 1)"),
+             qr/^22008.*of the years 1 to 9999/s, "but not at $time");
+        like($Psql->fails("select concert.add_schedule($concert, '$last', 0, 1,
+                               '$time')"),
+             qr/^22008.*of the years 1 to 9999/s, "nor may its sale open then");
+
+        for my $column (qw( starts_at sale_opens_at )) {
+            like($Psql->fails("update concert.schedules set $column = '$time'
+                               where schedule_id = $schedule"),
+                 qr/^23514/, "nor does the table take $column = $time");
+        }
+    }
 }
 
 

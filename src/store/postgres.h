@@ -16,7 +16,7 @@
 
 
 /* the schema that this module was written for: the last of conf/schema/ */
-#define NGX_HTTP_CONCERT_SCHEMA_VERSION  7
+#define NGX_HTTP_CONCERT_SCHEMA_VERSION  8
 
 
 typedef struct {
