@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 235;
+plan tests => 248;
 
 run_tests();
 
@@ -532,3 +532,51 @@ $user = user(7)
 [ 400, 200 ]
 --- response_body_like eval
 [ qr/"code":"invalid_request"/, qr/"amount":7/ ]
+
+
+
+=== TEST 62: chunks may have 65536 bytes together, which do not fit into memory
+--- request eval
+"POST /api/token\n" . ("4000\r\n" . ' ' x 16384 . "\r\n") x 3
+                    . "3ff3\r\n" . ' ' x 16371 . "\r\n"
+                    . "d\r\n{\"userId\": 5}\r\n0\r\n\r\n"
+--- more_headers
+Transfer-Encoding: chunked
+--- response_body_like: "userId":5,
+
+
+
+=== TEST 63: a body that a small buffer does not hold is read from its file
+--- config
+location = /api/token { client_body_buffer_size 8; concert token_enter; }
+--- request
+POST /api/token
+{"userId":                  5}
+--- response_body_like: "userId":5,
+
+
+
+=== TEST 64: so is one that nginx keeps in a file
+--- config
+location = /api/token { client_body_in_file_only clean; concert token_enter; }
+--- request
+POST /api/token
+{"userId": 5}
+--- response_body_like: "userId":5,
+
+
+
+=== TEST 65: a body in a file has not more than 65536 bytes either
+--- config
+location = /api/token {
+    client_body_in_file_only clean; client_max_body_size 1m;
+    concert token_enter;
+}
+--- request eval
+"POST /api/token\n" . ("4000\r\n" . ' ' x 16384 . "\r\n") x 4
+                    . "d\r\n{\"userId\": 5}\r\n0\r\n\r\n"
+--- more_headers
+Transfer-Encoding: chunked
+--- problem: body_too_large
+--- no_error_log
+[alert]

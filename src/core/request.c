@@ -44,6 +44,7 @@ static ngx_int_t ngx_http_concert_check_body(ngx_http_request_t *r,
 static void ngx_http_concert_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_concert_read_body(ngx_http_request_t *r,
     ngx_str_t *body);
+static u_char *ngx_http_concert_copy_body(u_char *p, ngx_buf_t *buf);
 static ngx_int_t ngx_http_concert_parse_body(ngx_http_request_t *r,
     ngx_http_concert_call_t *call);
 static void ngx_http_concert_begin(ngx_http_request_t *r,
@@ -675,8 +676,9 @@ ngx_http_concert_parse_body(ngx_http_request_t *r,
 
 
 /*
- * The body in one piece.  NGX_DECLINED: it lies in a temporary file, since
- * client_body_buffer_size is less than a body may be.
+ * The body in one piece, wherever nginx has put it: what comes in frames or in
+ * chunks may lie in a temporary file although it would fit into the buffer.
+ * NGX_DECLINED: it is too large.
  */
 
 static ngx_int_t
@@ -692,16 +694,16 @@ ngx_http_concert_read_body(ngx_http_request_t *r, ngx_str_t *body)
     }
 
     for (cl = r->request_body->bufs; cl; cl = cl->next) {
-        if (cl->buf->in_file) {
-            return NGX_DECLINED;
-        }
+        body->len += ngx_buf_size(cl->buf);
+    }
 
-        body->len += cl->buf->last - cl->buf->pos;
+    if (body->len > NGX_HTTP_CONCERT_MAX_BODY) {
+        return NGX_DECLINED;
     }
 
     cl = r->request_body->bufs;
 
-    if (cl->next == NULL) {
+    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
         body->data = cl->buf->pos;
         return NGX_OK;
     }
@@ -714,10 +716,40 @@ ngx_http_concert_read_body(ngx_http_request_t *r, ngx_str_t *body)
     body->data = p;
 
     for ( /* void */ ; cl; cl = cl->next) {
-        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+        p = ngx_http_concert_copy_body(p, cl->buf);
+
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
+}
+
+
+/* returns the end of the copy, or NULL if the file cannot be read */
+
+static u_char *
+ngx_http_concert_copy_body(u_char *p, ngx_buf_t *buf)
+{
+    off_t    pos;
+    ssize_t  n;
+
+    if (ngx_buf_in_memory(buf)) {
+        return ngx_cpymem(p, buf->pos, buf->last - buf->pos);
+    }
+
+    for (pos = buf->file_pos; pos < buf->file_last; pos += n) {
+        n = ngx_read_file(buf->file, p, (size_t) (buf->file_last - pos), pos);
+
+        if (n <= 0) {
+            return NULL;
+        }
+
+        p += n;
+    }
+
+    return p;
 }
 
 
