@@ -261,7 +261,7 @@ $(BUILD)/unit/%: t/unit/%.c
 
 # A fuzz target is the same for libFuzzer, which is a part of clang (t/fuzz/*.c).
 FUZZ  := $(patsubst t/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard t/fuzz/*.c))
-CLANG := clang-14
+CLANG = $(shell conf/stack/clang)
 
 fuzz-targets: $(FUZZ)
 	@:

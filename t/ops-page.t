@@ -14,6 +14,8 @@ use Events;
 use Gateway;
 use Proxy;
 
+plan skip_all => 'this release has no chromium' if !Browser->installed;
+
 binmode Test::More->builder->$_, ':utf8'
     for qw( output failure_output todo_output );
 

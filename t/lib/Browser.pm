@@ -30,6 +30,9 @@ my $Json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $Owner = $$;
 my %Running;
 
+# A release may have none.
+sub installed { return grep { -x "$_/chromedriver" } split /:/, $ENV{PATH} }
+
 # language (en), width and height (1280, 900), phone: with a finger
 sub start {
     my ($class, %is) = @_;
