@@ -25,6 +25,8 @@ static void stop_here(void);
 #include <time.h>
 #include <unistd.h>
 
+#include "between.h"
+
 
 #define CLOSED        NGX_HTTP_CONCERT_BREAKER_CLOSED
 #define OPEN          NGX_HTTP_CONCERT_BREAKER_OPEN
@@ -1376,9 +1378,9 @@ assert_one_step(const snapshot_t *before, const snapshot_t *after)
         == before->events[before->nevents - 1].number)
     {
         assert_true(near(s.buffered, before->buffered));
-        assert_in_range(s.failed + 1, before->failed, before->failed + 2);
-        assert_in_range(s.slow_failed + 1, before->slow_failed,
-                        before->slow_failed + 2);
+        assert_between(s.failed + 1, before->failed, before->failed + 2);
+        assert_between(s.slow_failed + 1, before->slow_failed,
+                       before->slow_failed + 2);
     }
 }
 
@@ -1551,7 +1553,7 @@ stop_at_each_store(const act_t *act)
         if (seen(STATE) == HALF_OPEN && seen(RATE) < 0
             && ngx_http_concert_breaker_now(breaker)->window == window)
         {
-            assert_in_range(free_permits() + 1, permits, permits + 1);
+            assert_between(free_permits() + 1, permits, permits + 1);
         }
 
         assert_it_recovers();

@@ -11,6 +11,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+#include "between.h"
+
 
 #define MAX        NGX_HTTP_CONCERT_MAX_INTEGER
 #define MAX_BODY   65536
@@ -97,7 +99,7 @@ writer_grows_and_keeps_what_was_written(void **state)
     assert_written(&json, text);
 
     /* it doubles: not a block a write */
-    assert_in_range(pool.nblocks, 2, 16);
+    assert_between(pool.nblocks, 2, 16);
     pool_free(&pool);
 }
 
@@ -310,7 +312,7 @@ parse(const char *p, size_t len)
     assert_int_equal(object == NULL, error[0] != '\0');
 
     for (copy = error; *copy; copy++) {
-        assert_in_range(*copy, 0x20, 0x7e);
+        assert_between(*copy, 0x20, 0x7e);
     }
 
     return object;
