@@ -24,6 +24,9 @@ use constant { NONE => 0, WAITING => 1, ACTIVE => 2 };
 # the most that one run of a script lets in
 use constant MOST_ADMITTED => 500;
 
+# which server it is (REDIS_SERVER= of make)
+my $Program = $ENV{REDIS_SERVER} // 'redis-server';
+
 my $Scripts = abs_path(dirname(__FILE__) . '/../conf/queue');
 my @Keys = map { "{concert:test}:$_" }
                qw( queue waiting called active ended seen0 seen1 );
@@ -841,14 +844,14 @@ sub start_redis {
 
     if ($Server == 0) {
         open STDOUT, '>', '/dev/null';
-        exec 'redis-server', '--port', 0, '--unixsocket', $socket,
+        exec $Program, '--port', 0, '--unixsocket', $socket,
              '--dir', $Dir, '--save', '', '--appendonly', 'no'
             or POSIX::_exit(127);
     }
 
     wait_for(sub {
         $Redis = IO::Socket::UNIX->new(Peer => $socket);
-    }) or BAIL_OUT('redis-server does not start');
+    }) or BAIL_OUT("$Program does not start");
 
     $Buffer = '';
 }

@@ -78,7 +78,7 @@ pgbench_run() {
 # redis_benchmark_rate COMMAND...
 redis_benchmark_rate() {
     echo "$REDIS_CALLS" >"$VAR/requests"
-    redis-benchmark -s "$REDIS_SOCKET" -c 32 -n "$REDIS_CALLS" \
+    "$REDIS_BENCHMARK" -s "$REDIS_SOCKET" -c 32 -n "$REDIS_CALLS" \
         -r "$REDIS_RANGE" --csv "$@" \
         | awk -F '","' 'NR == 2 { print $2 }'
 }

@@ -73,7 +73,7 @@ redis_script() {
     done
 
     echo evalsha "$(cat conf/queue/common.lua "conf/queue/$1.lua" \
-                    | redis-cli -s "$REDIS_SOCKET" -x script load)" \
+                    | "$REDIS_CLI" -s "$REDIS_SOCKET" -x script load)" \
          7 "${keys[@]}"
 }
 

@@ -34,7 +34,7 @@ about() {
     fact nginx "$(version "${NGINX_BIN:-/usr/sbin/nginx}" -v)"
     fact nginx_workers "$(pgrep -c -P "$(<"$VAR/nginx/nginx.pid")")"
     fact PostgreSQL "$(query -c 'show server_version')"
-    fact Redis "$(version redis-server --version)"
+    fact Redis "$(version "$REDIS_SERVER" --version)"
     fact k6 "$(version "$k6" version)"
     ! command -v wrk >/dev/null || fact wrk "$(wrk -v 2>&1 | awk 'NR == 1 { print $2 }')"
     fact lanes "$(sed -n 's/^ *concert_postgres .*" \(.*\);/\1/p' \

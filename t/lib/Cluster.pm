@@ -35,8 +35,7 @@ sub uid { return scalar getpwnam 'postgres' }
 sub run {
     my ($self, $program, @arguments) = @_;
 
-    my ($bin) = map { s{/initdb$}{}r } reverse sort
-                glob '/usr/lib/postgresql/*/bin/initdb';
+    my $bin = $ENV{PG_BIN};
     my @as = $> ? () : ('setpriv', '--reuid=postgres', '--regid=postgres',
                         '--init-groups', '--');
     my $log = $self->dir . '/log';

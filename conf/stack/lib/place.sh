@@ -8,9 +8,14 @@ find_users() {
     pg_user='' redis_user='' worker_user=''
 
     if (( EUID == 0 )); then
-        pg_user=postgres redis_user=redis worker_user=www-data
+        pg_user=postgres worker_user=www-data
+        redis_user=$(known_user "$(basename "${redis_server%-server}")" \
+                                redis valkey nobody)
     fi
 }
+
+# Prints the first of these users that there is.
+known_user() { { getent passwd "$@" || :; } | head -n 1 | cut -d : -f 1; }
 
 
 # Runs a command as user $1, who may have no right to the directory one is in;
@@ -160,7 +165,11 @@ export PGHOST='$pg_socket'
 export PGPORT='5432'
 export PGDATABASE='concert'
 export PGUSER='concert'
+export PG_BIN='$pg_bin'
 export REDIS_SOCKET='$redis_socket'
+export REDIS_SERVER='$redis_server'
+export REDIS_CLI='$redis_cli'
+export REDIS_BENCHMARK='$redis_benchmark'
 export GATEWAY='$GATEWAY'
 END
 

@@ -2,19 +2,38 @@
 # The stack's PostgreSQL server.
 
 
-# The newest one, or the one that a cluster was made by.
+# PG_BIN, or the one that the cluster was made by, or else the newest. That
+# there is one matters when it is to start.
 find_pg_bin() {
-    if [[ -r $pg_data/PG_VERSION ]]; then
-        pg_bin=/usr/lib/postgresql/$(<"$pg_data/PG_VERSION")/bin
+    if [[ -n $PG_BIN ]]; then
+        [[ -x $PG_BIN/initdb && -x $PG_BIN/postgres ]] \
+            || die "PG_BIN=$PG_BIN must be a directory with PostgreSQL's" \
+                   "programs, as in PG_BIN=/usr/lib/postgresql/17/bin"
+        pg_bin=$(realpath -- "$PG_BIN")
+    elif [[ -r $pg_data/PG_VERSION ]]; then
+        pg_bin=$(from_env PG_BIN 2>/dev/null || :)
         [[ -x $pg_bin/postgres ]] \
-            || die "the PostgreSQL that made $pg_data is not installed"
-        return 0
+            || pg_bin=/usr/lib/postgresql/$(<"$pg_data/PG_VERSION")/bin
+    else
+        pg_bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1) \
+            || :
     fi
+}
 
-    pg_bin=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V \
-             | tail -n 1) \
-        || die "PostgreSQL is not installed: conf/stack/install run"
-    pg_bin=${pg_bin%/initdb}
+
+# A cluster is of one major version.
+check_pg_bin() {
+    local version made_by
+
+    [[ -x $pg_bin/postgres ]] \
+        || die "PostgreSQL is not installed${pg_bin:+ in $pg_bin}:" \
+               "conf/stack/install run"
+    version=$("$pg_bin/postgres" --version)
+    [[ $version =~ \)\ ([0-9]+) ]] && version=${BASH_REMATCH[1]}
+    made_by=$(cat "$pg_data/PG_VERSION" 2>/dev/null || echo "$version")
+    [[ $version == "$made_by" ]] \
+        || die "$pg_data was made by PostgreSQL $made_by, and $pg_bin is" \
+               "$version: choose another directory, as in VAR=my-var"
 }
 
 
@@ -72,6 +91,7 @@ pg_unlock() {
 
 pg_start() {
     pg_pid >/dev/null && return 0
+    check_pg_bin
     pg_create
     pg_configure
     pg_unlock
