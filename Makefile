@@ -68,8 +68,8 @@ TSAN_FLAGS := $(WATCHED_FLAGS) -fsanitize=thread
 
 comma := ,
 
-.PHONY: help deps deps-test build build-static module nginx-static other nginx-matrix unit fuzz \
-        fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
+.PHONY: help deps deps-test build build-static module nginx-static other nginx-matrix watched unit \
+        fuzz fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
         report faults soak bench clean distclean FORCE
 
 help: ## this list
@@ -187,6 +187,13 @@ $(BUILD)/tsan/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure \
 $(BUILD)/valgrind/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
 	$(call assemble,$(BUILD)/valgrind,$(WATCHED_FLAGS),,--with-debug)
 
+# For a part of the tests; not where nginx's source cannot be had.
+watched:
+	@[[ -e $(BUILD)/nginx-source/configure ]] \
+	    || conf/stack/nginx-source $(BUILD)/nginx-source || (( $$? == 3 ))
+	@[[ ! -e $(BUILD)/nginx-source/configure ]] \
+	    || $(MAKE) $(THREADED) $(WATCHED)
+
 $(STATIC): $(BUILD)/static/source/objs/Makefile $(SOURCES)
 	$(call compile,$@)
 
@@ -285,7 +292,7 @@ fuzz: deps deps-test ## the parsers with made-up input; SECONDS=20 for each
 
 test: deps deps-test ## all tests; TESTS=t/x.t: only these; SAN=1, thread, valgrind
 	@$(MAKE) WERROR=1 $(PROGRAM) unit fuzz-targets
-	$(if $(SAN)$(TESTS),,@$(MAKE) WERROR=1 $(THREADED) $(WATCHED))
+	$(if $(SAN)$(TESTS),,@$(MAKE) WERROR=1 watched)
 	@CMOCKA_MESSAGE_OUTPUT=TAP conf/stack/suite $(TESTS)
 
 # the drills of the gateway need one
