@@ -1074,7 +1074,8 @@ sub bytes_of {
     $body = $Json->encode($body) if ref $body;
 
     $headers{userId} //= $self->{id} if defined $self->{id};
-    $headers{'Content-Length'} = length $body if defined $body;
+    $headers{'Content-Length'} = length $body
+        if defined $body && !$headers{'Transfer-Encoding'};
 
     # operators' bodies say what they are
     $headers{'Content-Type'} //= 'application/json'
