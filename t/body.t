@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 248;
+plan tests => 272;
 
 run_tests();
 
@@ -117,7 +117,7 @@ POST /api/token
 --- request
 POST /api/token
 {"userId": 5, "userId": 5}
---- problem: invalid_request
+--- problem: invalid_request {"field": "userId"}
 
 
 
@@ -125,7 +125,7 @@ POST /api/token
 --- request
 POST /api/token
 {"userId": 5, "user\u0049d": 5}
---- problem: invalid_request
+--- problem: invalid_request {"field": "userId"}
 
 
 
@@ -580,3 +580,54 @@ Transfer-Encoding: chunked
 --- problem: body_too_large
 --- no_error_log
 [alert]
+
+
+
+=== TEST 66: a member that nobody knows is not given twice, either
+--- request
+POST /api/token
+{"note": 1, "userId": 5, "note": 2}
+--- problem: invalid_request {"field": "note"}
+
+
+
+=== TEST 67: nor is one inside of a member
+--- request
+POST /api/token
+{"userId": 5, "more": [{"a": 1}, {"b": {"c": 1, "d": 2, "c": 3}}]}
+--- problem: invalid_request {"field": "c"}
+
+
+
+=== TEST 68: a name may have any characters
+--- request eval
+"POST /api/token\n{\"\xed\x95\x9c\\n\\\"\\\\\": 1, \"\xed\x95\x9c\\n\\\"\\\\\": 2}"
+--- problem eval
+"invalid_request {\"field\": \"\xed\x95\x9c\\n\\\"\\\\\"}"
+
+
+
+=== TEST 69: a name may have none
+--- request
+POST /api/token
+{"": 1, "": 2}
+--- problem: invalid_request {"field": ""}
+
+
+
+=== TEST 70: a name that is long is not sent back
+--- request eval
+'POST /api/token
+{"' . 'x' x 1000 . '": 1, "' . 'x' x 1000 . '": 2}'
+--- problem: invalid_request
+
+
+
+=== TEST 71: a member that an operator gives twice is named
+--- request
+PATCH /queue
+{"paused": false, "paused": true}
+--- more_headers
+Content-Type: application/json
+Host: localhost
+--- problem: invalid_request {"field": "paused"}

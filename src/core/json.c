@@ -15,6 +15,8 @@
 
 static size_t ngx_http_concert_json_digits(uint64_t n);
 static size_t ngx_http_concert_json_escape(unsigned char *p, unsigned char c);
+static json_t *ngx_http_concert_json_twice(const char *p,
+    const json_error_t *e);
 static void ngx_http_concert_json_ascii(char *text);
 
 
@@ -197,10 +199,12 @@ ngx_http_concert_json_time(ngx_http_concert_json_t *json, int64_t ms)
 
 json_t *
 ngx_http_concert_json_parse(const void *p, size_t len, char *error,
-    size_t size)
+    size_t size, json_t **twice)
 {
     json_t        *object;
     json_error_t   e;
+
+    *twice = NULL;
 
     /* jansson passes over one that follows a number */
 
@@ -215,6 +219,7 @@ ngx_http_concert_json_parse(const void *p, size_t len, char *error,
         snprintf(error, size, "line %d column %d: %s", e.line, e.column,
                  e.text);
         ngx_http_concert_json_ascii(error);
+        *twice = ngx_http_concert_json_twice(p, &e);
         return NULL;
     }
 
@@ -225,6 +230,41 @@ ngx_http_concert_json_parse(const void *p, size_t len, char *error,
     }
 
     return object;
+}
+
+
+/* jansson has stopped behind the name, in which each quote is escaped */
+
+static json_t *
+ngx_http_concert_json_twice(const char *p, const json_error_t *e)
+{
+    json_t      *name;
+    const char  *s, *end, *escape;
+
+    if (json_error_code(e) != json_error_duplicate_key) {
+        return NULL;
+    }
+
+    end = p + e->position;
+    s = end - 1;
+
+    do {
+        for (s--; s > p && *s != '"'; s--) { /* void */ }
+
+        for (escape = s; escape > p && escape[-1] == '\\'; escape--) {
+            /* void */
+        }
+
+    } while (s > p && (s - escape) % 2);
+
+    name = json_loadb(s, end - s, JSON_DECODE_ANY, NULL);
+
+    if (name && json_string_length(name) > NGX_HTTP_CONCERT_MAX_NAME) {
+        json_decref(name);
+        return NULL;
+    }
+
+    return name;
 }
 
 

@@ -19,6 +19,9 @@
 /* the greatest id and amount: what a JavaScript number holds exactly */
 #define NGX_HTTP_CONCERT_MAX_INTEGER  9007199254740991
 
+/* of a member's name that an error tells */
+#define NGX_HTTP_CONCERT_MAX_NAME     255
+
 
 /*
  * A writer appends to a buffer that grows.  alloc gives memory that its owner
@@ -85,10 +88,12 @@ void ngx_http_concert_json_time(ngx_http_concert_json_t *json, int64_t ms);
 
 /*
  * A body that is one JSON object without duplicate members, or NULL with the
- * reason in error.  The caller calls json_decref().
+ * reason in error and, if that is a member given twice whose name has at most
+ * NGX_HTTP_CONCERT_MAX_NAME bytes, that name in *twice, a JSON string, else
+ * NULL.  The caller calls json_decref() for both.
  */
 json_t *ngx_http_concert_json_parse(const void *p, size_t len, char *error,
-    size_t size);
+    size_t size, json_t **twice);
 
 /*
  * Reads the member that must be an integer of min..max.  Returns NULL, or what

@@ -42,6 +42,8 @@ static ngx_int_t ngx_http_concert_same_user(ngx_http_concert_call_t *call,
 static ngx_int_t ngx_http_concert_check_body(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, ngx_uint_t flags);
 static void ngx_http_concert_body_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_concert_wrong_body(ngx_http_concert_call_t *call,
+    const char *error, const json_t *twice);
 static ngx_int_t ngx_http_concert_read_body(ngx_http_request_t *r,
     ngx_str_t *body);
 static u_char *ngx_http_concert_copy_body(u_char *p, ngx_buf_t *buf);
@@ -616,8 +618,7 @@ ngx_http_concert_parse_body(ngx_http_request_t *r,
     ngx_http_concert_call_t *call)
 {
     char                                error[NGX_HTTP_CONCERT_ERROR_SIZE];
-    json_t                             *json;
-    u_char                             *detail;
+    json_t                             *json, *twice;
     int64_t                             user_id;
     ngx_int_t                           rc;
     ngx_str_t                           body;
@@ -635,18 +636,12 @@ ngx_http_concert_parse_body(ngx_http_request_t *r,
     }
 
     json = ngx_http_concert_json_parse(body.data, body.len, error,
-                                       sizeof(error));
+                                       sizeof(error), &twice);
     if (json == NULL) {
-        detail = ngx_pnalloc(call->pool, sizeof("The body is not JSON: .")
-                                         + sizeof(error));
-        if (detail == NULL) {
-            return NGX_ERROR;
-        }
+        rc = ngx_http_concert_wrong_body(call, error, twice);
+        json_decref(twice);
 
-        ngx_sprintf(detail, "The body is not JSON: %s.%Z", error);
-        ngx_http_concert_call_fail(call, "invalid_request", (char *) detail);
-
-        return NGX_DECLINED;
+        return rc;
     }
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
@@ -672,6 +667,30 @@ ngx_http_concert_parse_body(ngx_http_request_t *r,
     json_decref(json);
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_concert_wrong_body(ngx_http_concert_call_t *call, const char *error,
+    const json_t *twice)
+{
+    u_char  *detail;
+
+    if (twice) {
+        return ngx_http_concert_bad_request(call, json_string_value(twice),
+                                            "must be given only once");
+    }
+
+    detail = ngx_pnalloc(call->pool, sizeof("The body is not JSON: .")
+                                     + NGX_HTTP_CONCERT_ERROR_SIZE);
+    if (detail == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(detail, "The body is not JSON: %s.%Z", error);
+    ngx_http_concert_call_fail(call, "invalid_request", (char *) detail);
+
+    return NGX_DECLINED;
 }
 
 
@@ -757,29 +776,34 @@ ngx_int_t
 ngx_http_concert_bad_request(ngx_http_concert_call_t *call,
     const char *field, const char *wrong)
 {
-    u_char     *p;
-    ngx_str_t  *detail, *extra;
+    size_t                    len;
+    ngx_str_t                *detail;
+    ngx_http_concert_json_t   json;
 
+    len = ngx_strlen(field);
     detail = &call->reply.detail;
-    extra = &call->reply.extra;
 
     ngx_http_concert_call_fail(call, "invalid_request", NULL);
 
-    p = ngx_pnalloc(call->pool, 2 * ngx_strlen(field) + ngx_strlen(wrong)
-                                + sizeof(" .") + sizeof(",\"field\":\"\""));
-    if (p == NULL) {
+    detail->data = ngx_pnalloc(call->pool, len + ngx_strlen(wrong)
+                                           + sizeof(" ."));
+    if (detail->data == NULL) {
         return NGX_ERROR;
     }
 
-    detail->data = p;
-    p = ngx_sprintf(p, "%s %s.", field, wrong);
-    detail->len = p - detail->data;
+    detail->len = ngx_sprintf(detail->data, "%s %s.", field, wrong)
+                  - detail->data;
 
-    extra->data = p;
-    p = ngx_sprintf(p, ",\"field\":\"%s\"", field);
-    extra->len = p - extra->data;
+    /* the name of a member that was made up may hold anything */
 
-    return NGX_DECLINED;
+    ngx_http_concert_call_json(call, &json,
+                               sizeof(",\"field\":\"\"") + 6 * len);
+    ngx_http_concert_json_text(&json, ",\"field\":");
+    ngx_http_concert_json_string(&json, field, len);
+
+    call->reply.extra = ngx_http_concert_call_text(&json);
+
+    return json.failed ? NGX_ERROR : NGX_DECLINED;
 }
 
 

@@ -199,7 +199,7 @@ ngx_int_t ngx_http_concert_tell(ngx_http_request_t *r,
 ngx_int_t ngx_http_concert_tell_reply(ngx_http_request_t *r,
     const ngx_http_concert_known_t *known, ngx_http_concert_reply_t *reply);
 
-/* finalizes a request that waits when its client leaves; NGX_ERROR: it cannot */
+/* finalizes a request that waits when its client leaves; or NGX_ERROR */
 ngx_int_t ngx_http_concert_watch(ngx_http_request_t *r);
 
 /* answers from call->reply, or gives the call up when nobody waits */

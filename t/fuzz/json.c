@@ -26,6 +26,33 @@ check_error(const char *error, size_t size)
 }
 
 
+/* only what jansson calls a duplicate has a name, and that is in the body */
+
+static void
+check_twice(json_t *twice, const char *body, size_t size)
+{
+    json_t        *object;
+    json_error_t   e;
+
+    object = json_loadb(body, size, JSON_REJECT_DUPLICATES|JSON_ALLOW_NUL, &e);
+
+    if (memchr(body, '\0', size) || object
+        || json_error_code(&e) != json_error_duplicate_key)
+    {
+        promise(twice == NULL);
+
+    } else if (twice) {
+        promise(json_is_string(twice));
+        promise(json_string_length(twice) <= NGX_HTTP_CONCERT_MAX_NAME);
+
+    } else {
+        promise(size > NGX_HTTP_CONCERT_MAX_NAME);
+    }
+
+    json_decref(object);
+}
+
+
 static int
 is_id(const json_t *value)
 {
@@ -113,13 +140,13 @@ static void
 check_again(json_t *object)
 {
     char    *text, *again, error[256];
-    json_t  *copy;
+    json_t  *copy, *twice;
 
     text = json_dumps(object, JSON_COMPACT|JSON_SORT_KEYS);
     promise(text != NULL);
 
     copy = ngx_http_concert_json_parse(text, strlen(text), error,
-                                       sizeof(error));
+                                       sizeof(error), &twice);
     promise(copy != NULL && json_equal(object, copy));
 
     again = json_dumps(copy, JSON_COMPACT|JSON_SORT_KEYS);
@@ -135,28 +162,33 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char     *body, error[256];
-    json_t   *object;
+    json_t   *object, *twice;
     uint8_t   small[8];
 
     body = block_of(data, size);
     memset(error, 0xff, sizeof(error));
 
-    object = ngx_http_concert_json_parse(body, size, error, sizeof(error));
+    object = ngx_http_concert_json_parse(body, size, error, sizeof(error),
+                                         &twice);
 
     if (object == NULL) {
         check_error(error, sizeof(error));
+        check_twice(twice, body, size);
+        json_decref(twice);
 
         /* an error that does not fit is cut */
 
         (void) ngx_http_concert_json_parse(body, size, (char *) small,
-                                           sizeof(small));
+                                           sizeof(small), &twice);
         check_error((char *) small, sizeof(small));
+        json_decref(twice);
 
         free(body);
 
         return 0;
     }
 
+    promise(twice == NULL);
     promise(json_is_object(object));
     promise(is_utf8(data, size));
     promise(memchr(body, '\0', size) == NULL);

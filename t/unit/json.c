@@ -228,7 +228,7 @@ every_byte_that_a_string_can_have_is_read_back(void **state)
 {
     char                     s[128], error[64];
     size_t                   i;
-    json_t                  *object;
+    json_t                  *object, *twice;
     pool_t                   pool = { .allowed = 8 };
     ngx_http_concert_json_t  json;
 
@@ -242,8 +242,9 @@ every_byte_that_a_string_can_have_is_read_back(void **state)
     ngx_http_concert_json_text(&json, "}");
 
     object = ngx_http_concert_json_parse(json.start, json.pos - json.start,
-                                         error, sizeof(error));
+                                         error, sizeof(error), &twice);
     assert_non_null(object);
+    assert_null(twice);
     assert_int_equal(json_string_length(json_object_get(object, "s")),
                      sizeof(s) - 1);
     assert_memory_equal(json_string_value(json_object_get(object, "s")), s,
@@ -297,7 +298,7 @@ static json_t *
 parse(const char *p, size_t len)
 {
     char    *copy, error[128];
-    json_t  *object;
+    json_t  *object, *twice;
 
     /* on the heap and without a zero, so that reading past it is seen */
     copy = malloc(len ? len : 1);
@@ -305,8 +306,10 @@ parse(const char *p, size_t len)
     memcpy(copy, p, len);
 
     memset(error, 0, sizeof(error));
-    object = ngx_http_concert_json_parse(copy, len, error, sizeof(error));
+    object = ngx_http_concert_json_parse(copy, len, error, sizeof(error),
+                                         &twice);
     free(copy);
+    json_decref(twice);
 
     /* there is a reason, in printable ASCII, exactly when it is refused */
     assert_int_equal(object == NULL, error[0] != '\0');
@@ -411,6 +414,62 @@ a_member_given_twice_is_refused(void **state)
     /* only the same name is the same member */
     assert_accepted("{\"userId\":1,\"userid\":1}");
     assert_accepted("{\"a\":{\"x\":1},\"b\":{\"x\":1}}");
+}
+
+
+static void
+assert_twice(const char *body, const char *name)
+{
+    char    *copy, error[128];
+    size_t   len;
+    json_t  *twice;
+
+    len = strlen(body);
+    copy = malloc(len);
+    assert_non_null(copy);
+    memcpy(copy, body, len);
+
+    assert_null(ngx_http_concert_json_parse(copy, len, error, sizeof(error),
+                                            &twice));
+    free(copy);
+
+    if (name == NULL) {
+        assert_null(twice);
+        return;
+    }
+
+    assert_non_null(twice);
+    assert_string_equal(json_string_value(twice), name);
+    json_decref(twice);
+}
+
+
+static void
+the_member_that_is_given_twice_is_told(void **state)
+{
+    char  body[1024], name[256];
+
+    assert_twice("{\"userId\":1,\"userId\":2}", "userId");
+    assert_twice("{\"a\":1,\"userId\":1,\"user\\u0049d\" :2}", "userId");
+    assert_twice("{\"x\":{\"a\":1,\"b\":2,\"a\":3},\"x\":1}", "a");
+    assert_twice("[{\"a\":1},{\"b\":1,\"b\":1}]", "b");
+    assert_twice("{\"\":1,\"\":2}", "");
+    assert_twice("{\"\\\"\":1,\"\\\"\":2}", "\"");
+    assert_twice("{\"a\\\\\":\"\\\"\",\"a\\\\\":2}", "a\\");
+    assert_twice("{\"\\\\\\\"\":1,\"\\\\\\\"\":2}", "\\\"");
+    assert_twice("{\"한\":1,\"\\ud55c\":2}", "한");
+    assert_twice("{\"\\n\":1,\"\\u000a\":2}", "\n");
+
+    snprintf(name, sizeof(name), "%0255d", 0);
+    snprintf(body, sizeof(body), "{\"%s\":1,\"%s\":2}", name, name);
+    assert_twice(body, name);
+
+    snprintf(body, sizeof(body), "{\"%0256d\":1,\"%0256d\":2}", 0, 0);
+    assert_twice(body, NULL);
+
+    /* what is wrong first is told */
+    assert_twice("{\"a\":01,\"a\":2}", NULL);
+    assert_twice("{\"a\":1,\"b\":2", NULL);
 }
 
 
@@ -545,11 +604,12 @@ a_body_of_the_full_size_is_read(void **state)
 static void
 a_reason_that_does_not_fit_is_cut(void **state)
 {
-    char  error[8];
+    char     error[8];
+    json_t  *twice;
 
     memset(error, 'x', sizeof(error));
     assert_null(ngx_http_concert_json_parse("{\"한\"", 6, error,
-                                            sizeof(error)));
+                                            sizeof(error), &twice));
     assert_non_null(memchr(error, '\0', sizeof(error)));
 }
 
@@ -563,7 +623,7 @@ no_damage_to_a_body_breaks_the_reader(void **state)
 
     char      body[sizeof(valid)], error[64];
     size_t    i, len;
-    json_t   *object;
+    json_t   *object, *twice;
     uint32_t  seed;
 
     seed = 20261122;
@@ -585,9 +645,12 @@ no_damage_to_a_body_breaks_the_reader(void **state)
             len = (seed >> 8) % len;
         }
 
-        object = ngx_http_concert_json_parse(body, len, error, sizeof(error));
+        object = ngx_http_concert_json_parse(body, len, error, sizeof(error),
+                                             &twice);
         assert_true(object == NULL || json_is_object(object));
+        assert_true(twice == NULL || json_is_string(twice));
         json_decref(object);
+        json_decref(twice);
     }
 }
 
@@ -948,6 +1011,7 @@ main(void)
         cmocka_unit_test(anything_but_an_object_is_not_a_body),
         cmocka_unit_test(what_is_not_json_is_refused),
         cmocka_unit_test(a_member_given_twice_is_refused),
+        cmocka_unit_test(the_member_that_is_given_twice_is_told),
         cmocka_unit_test(a_byte_order_mark_is_refused),
         cmocka_unit_test(invalid_utf8_is_refused),
         cmocka_unit_test(a_lone_surrogate_is_refused),
