@@ -523,13 +523,15 @@ sub nginx_pid {
 }
 
 # A pid file may be stale, and its number may be somebody else's by now: only
-# a process that was started with our configuration is ours.  (A zombie, which
-# nobody has waited for, has no command line.)
+# a process that was started with our configuration is ours, or the one that
+# OpenResty renames when it is told to stop.  (A zombie, which nobody has waited
+# for, has no command line.)
 sub is_running {
     my ($pid) = @_;
 
     open my $in, '<', "/proc/$pid/cmdline" or return 0;
-    return (<$in> // '') =~ /\Q$ConfFile\E/;
+    return (<$in> // '')
+           =~ /\Q$ConfFile\E|^nginx: process is shutting down/;
 }
 
 sub stop_nginx {
