@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "core/guard.h"
+#include "core/refusal.h"
 #include "core/request.h"
 #include "jobs/jobs.h"
 #include "store/gateway.h"
@@ -102,6 +103,8 @@ static char *ngx_http_concert_init_group_confs(ngx_conf_t *cf,
 static void *ngx_http_concert_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_concert_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static void ngx_http_concert_merge_route(ngx_http_core_loc_conf_t *clcf,
+    ngx_http_concert_loc_conf_t *prev, ngx_http_concert_loc_conf_t *conf);
 static char *ngx_http_concert_route_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_uint_t ngx_http_concert_find_route(ngx_str_t *name);
@@ -170,6 +173,8 @@ static ngx_int_t ngx_http_concert_number(ngx_conf_t *cf, ngx_str_t *value,
 static char *ngx_http_concert_check_msec(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_concert_check_count(ngx_conf_t *cf, void *post,
+    void *data);
+static char *ngx_http_concert_check_problems(ngx_conf_t *cf, void *post,
     void *data);
 static ngx_int_t ngx_http_concert_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
@@ -241,6 +246,11 @@ static ngx_conf_post_t  ngx_http_concert_count_post = {
 };
 
 
+static ngx_conf_post_t  ngx_http_concert_problems_post = {
+    ngx_http_concert_check_problems
+};
+
+
 static const ngx_http_concert_word_t  ngx_http_concert_charge_words[] = {
     { "free", NGX_HTTP_CONCERT_CHARGE_FREE, "credits a charge at once" },
     { "card", NGX_HTTP_CONCERT_CHARGE_CARD, "credits what a card has paid" },
@@ -264,6 +274,13 @@ static ngx_command_t  ngx_http_concert_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("concert_problems"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_concert_loc_conf_t, problems),
+      &ngx_http_concert_problems_post },
 
     { ngx_string("concert_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
@@ -553,14 +570,18 @@ ngx_http_concert_init_group_confs(ngx_conf_t *cf,
 static void *
 ngx_http_concert_create_loc_conf(ngx_conf_t *cf)
 {
-    return ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_loc_conf_t));
+    ngx_http_concert_loc_conf_t  *lcf;
+
+    lcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_loc_conf_t));
+    if (lcf == NULL) {
+        return NULL;
+    }
+
+    lcf->problems = NGX_CONF_UNSET;
+
+    return lcf;
 }
 
-
-/*
- * What nginx makes out of a location, for an "if" or a limit_except, serves
- * what that serves, unless it has another handler.
- */
 
 static char *
 ngx_http_concert_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
@@ -568,21 +589,50 @@ ngx_http_concert_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_concert_loc_conf_t *prev = parent;
     ngx_http_concert_loc_conf_t *conf = child;
 
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_concert_merge_route(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module),
+        prev, conf);
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    if (conf->problems == NGX_CONF_UNSET) {
+        conf->problems = prev->problems;
+    }
 
-    if (!clcf->noname || clcf->handler || prev->route == NULL) {
+    /* where nobody says, those of routes are */
+
+    if (conf->problems == 0
+        || (conf->problems == NGX_CONF_UNSET && conf->route == NULL))
+    {
         return NGX_CONF_OK;
     }
 
-    *conf = *prev;
+    return ngx_http_concert_refusal_pages(cf) == NGX_OK ? NGX_CONF_OK
+                                                        : NGX_CONF_ERROR;
+}
 
-    if (clcf->lmt_excpt) {
-        clcf->handler = ngx_http_concert_handler;
+
+/*
+ * What nginx makes out of a location, for an "if" or a limit_except, serves
+ * what that serves, unless it has another handler.  What serves none counts as
+ * refusals.
+ */
+
+static void
+ngx_http_concert_merge_route(ngx_http_core_loc_conf_t *clcf,
+    ngx_http_concert_loc_conf_t *prev, ngx_http_concert_loc_conf_t *conf)
+{
+    static ngx_str_t  refused = ngx_string("problem");
+
+    if (clcf->noname && clcf->handler == NULL && prev->route) {
+        *conf = *prev;
+
+        if (clcf->lmt_excpt) {
+            clcf->handler = ngx_http_concert_handler;
+        }
     }
 
-    return NGX_CONF_OK;
+    if (conf->route == NULL) {
+        conf->index = ngx_http_concert_find_route(&refused);
+    }
 }
 
 
@@ -607,6 +657,13 @@ ngx_http_concert_postconfiguration(ngx_conf_t *cf)
     }
 
     *h = ngx_http_concert_log_handler;
+
+    h = ngx_array_push(&core->phases[NGX_HTTP_SERVER_REWRITE_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_concert_refusal_handler;
 
     ngx_http_concert_redis_init();
 
@@ -1993,6 +2050,25 @@ ngx_http_concert_check_count(ngx_conf_t *cf, void *post, void *data)
  * what stands outside of the http block is known; a reload that fails here
  * leaves the old configuration at work.
  */
+
+/* whoever answers them needs what routes need */
+
+static char *
+ngx_http_concert_check_problems(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_flag_t *on = data;
+
+    ngx_http_concert_main_conf_t  *cmcf;
+
+    if (*on) {
+        cmcf = ngx_http_conf_get_module_main_conf(cf,
+                                                  ngx_http_concert_module);
+        cmcf->needs |= NGX_HTTP_CONCERT_NEEDS_ZONE;
+    }
+
+    return NGX_CONF_OK;
+}
+
 
 static ngx_int_t
 ngx_http_concert_init_zone(ngx_shm_zone_t *shm_zone, void *data)

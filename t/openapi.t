@@ -468,6 +468,8 @@ sub the_flow {
         my $etag = $answer->header('ETag') // next;
         expect($case->[0], '304', ask($Nginx, $case->[0], %page,
                                       headers => { 'If-None-Match' => $etag }));
+        expect($case->[0], '412 precondition_failed',
+               ask($Nginx, $case->[0], %page, headers => { 'If-Match' => '"x"' }));
     }
 
     expect($schedules, '404 concert_not_found',

@@ -17,7 +17,8 @@ ngx_http_concert_route_t  ngx_http_concert_gateway_breaker_route = {
     ngx_string("gateway_breaker"),
     {
         { NGX_HTTP_POST,
-          NGX_HTTP_CONCERT_BODY|NGX_HTTP_CONCERT_TYPED,
+          NGX_HTTP_CONCERT_BODY|NGX_HTTP_CONCERT_TYPED
+          |NGX_HTTP_CONCERT_OPERATORS,
           ngx_http_concert_breaker_parse,
           ngx_http_concert_breaker_start,
           NULL }

@@ -29,7 +29,11 @@ static const ngx_http_concert_op_t  ngx_http_concert_ready_postgres = {
 ngx_http_concert_route_t  ngx_http_concert_healthz_route = {
     ngx_string("healthz"),
     {
-        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_healthz_start, NULL }
+        { NGX_HTTP_GET,
+          NGX_HTTP_CONCERT_OPERATORS,
+          NULL,
+          ngx_http_concert_healthz_start,
+          NULL }
     }
 };
 
@@ -38,7 +42,8 @@ ngx_http_concert_route_t  ngx_http_concert_readyz_route = {
     ngx_string("readyz"),
     {
         { NGX_HTTP_GET,
-          NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_NEEDS_REDIS,
+          NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_NEEDS_REDIS
+          |NGX_HTTP_CONCERT_OPERATORS,
           NULL,
           ngx_http_concert_readyz_start,
           NULL }

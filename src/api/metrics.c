@@ -75,7 +75,11 @@ static const ngx_http_concert_lane_stat_t  ngx_http_concert_lane_stats[] = {
 ngx_http_concert_route_t  ngx_http_concert_metrics_route = {
     ngx_string("metrics"),
     {
-        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_metrics_start, NULL }
+        { NGX_HTTP_GET,
+          NGX_HTTP_CONCERT_OPERATORS,
+          NULL,
+          ngx_http_concert_metrics_start,
+          NULL }
     }
 };
 

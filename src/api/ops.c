@@ -16,7 +16,7 @@ ngx_http_concert_route_t  ngx_http_concert_ops_route = {
     ngx_string("ops"),
     {
         { NGX_HTTP_GET,
-          0,
+          NGX_HTTP_CONCERT_OPERATORS,
           ngx_http_concert_ops_parse,
           ngx_http_concert_ops_start,
           NULL }

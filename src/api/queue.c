@@ -45,14 +45,14 @@ ngx_http_concert_route_t  ngx_http_concert_queue_route = {
     ngx_string("queue"),
     {
         { NGX_HTTP_GET,
-          NGX_HTTP_CONCERT_NEEDS_REDIS,
+          NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_OPERATORS,
           ngx_http_concert_queue_parse,
           ngx_http_concert_queue_start,
           NULL },
 
         { NGX_HTTP_PATCH,
           NGX_HTTP_CONCERT_NEEDS_REDIS|NGX_HTTP_CONCERT_BODY
-          |NGX_HTTP_CONCERT_TYPED,
+          |NGX_HTTP_CONCERT_TYPED|NGX_HTTP_CONCERT_OPERATORS,
           ngx_http_concert_queue_parse,
           ngx_http_concert_queue_start,
           NULL }

@@ -41,7 +41,8 @@ ngx_http_concert_route_t  ngx_http_concert_refund_route = {
     {
         { NGX_HTTP_POST,
           NGX_HTTP_CONCERT_NEEDS_POSTGRES|NGX_HTTP_CONCERT_ID
-          |NGX_HTTP_CONCERT_BODY|NGX_HTTP_CONCERT_TYPED,
+          |NGX_HTTP_CONCERT_BODY|NGX_HTTP_CONCERT_TYPED
+          |NGX_HTTP_CONCERT_OPERATORS,
           ngx_http_concert_refund_parse,
           ngx_http_concert_refund_start,
           NULL }

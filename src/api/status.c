@@ -39,7 +39,11 @@ static int64_t ngx_http_concert_status_clock(void);
 ngx_http_concert_route_t  ngx_http_concert_status_route = {
     ngx_string("status"),
     {
-        { NGX_HTTP_GET, 0, NULL, ngx_http_concert_status_start, NULL }
+        { NGX_HTTP_GET,
+          NGX_HTTP_CONCERT_OPERATORS,
+          NULL,
+          ngx_http_concert_status_start,
+          NULL }
     }
 };
 

@@ -20,6 +20,8 @@ typedef struct {
 
 static const ngx_http_concert_problem_t *ngx_http_concert_problem(
     const u_char *name, size_t len);
+static ngx_uint_t ngx_http_concert_matches(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply);
 static ngx_int_t ngx_http_concert_output(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply, ngx_str_t *body);
 static ngx_int_t ngx_http_concert_problem_body(ngx_http_request_t *r,
@@ -60,6 +62,9 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
     { "payment_declined", 402, "Payment declined",
       "The payment was declined; pay in another way." },
 
+    { "unauthorized", 401, "Unauthorized",
+      "The server asks for a login before this." },
+
     { "token_not_active", 403, "Token not active",
       "Get a token with POST /api/token and wait until it is ACTIVE." },
     { "identity_mismatch", 403, "Identity mismatch",
@@ -67,8 +72,7 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
       "user who is asking." },
 
     { "forbidden", 403, "Forbidden",
-      "This is not open to you; operators' routes are asked on the machine "
-      "itself, as localhost." },
+      "The server does not let you in here." },
 
     { "token_not_found", 404, "Token not found",
       "This user has no token; get one with POST /api/token." },
@@ -95,6 +99,9 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
     { "method_not_allowed", 405, "Method not allowed",
       "Use one of the methods that the Allow header lists." },
 
+    { "request_timeout", 408, "Request timeout",
+      "The request did not come in time; send it again." },
+
     { "seat_taken", 409, "Seat taken",
       "Somebody else has the seats of seatIdList; choose others." },
     { "reservation_expired", 409, "Reservation expired",
@@ -119,11 +126,20 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
       "The user would have more seats of this schedule than one may have; "
       "reserve fewer." },
 
+    { "precondition_failed", 412, "Precondition failed",
+      "This is not, or no longer, what If-Match names; get it anew." },
+
     { "body_too_large", 413, "Body too large",
       "Send a body of at most 65536 bytes." },
 
     { "media_type_unsupported", 415, "Media type unsupported",
       "Send JSON, with Content-Type: application/json or without one." },
+
+    { "range_not_satisfiable", 416, "Range not satisfiable",
+      "There is no such part of this; ask for all of it." },
+
+    { "misdirected_request", 421, "Misdirected request",
+      "This connection is not for that host; make another for it." },
 
     { "amount_mismatch", 422, "Amount mismatch",
       "The amount must equal the totalPrice of the reservation." },
@@ -137,6 +153,13 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
 
     { "rate_limited", 429, "Rate limited",
       "Too many requests; wait as Retry-After says." },
+
+    { "refused", 400, "Refused",
+      "The server refuses this request; its status says why." },
+
+    { "internal_error", 500, "Internal error",
+      "The server failed, and what it did is not known; look it up before "
+      "trying again." },
 
     { "overloaded", 503, "Overloaded",
       "Nothing was done; try again as Retry-After says." },
@@ -154,6 +177,9 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
     { "timeout", 504, "Timeout",
       "No answer came in time and the outcome is not known; look it up before "
       "trying again." },
+
+    { "http_version_not_supported", 505, "HTTP version not supported",
+      "Ask with HTTP/1.1 or HTTP/2." },
 
     { NULL, 0, NULL, NULL }
 };
@@ -201,7 +227,14 @@ ngx_http_concert_send(ngx_http_request_t *r,
     const ngx_http_concert_reply_t *reply)
 {
     ngx_str_t                          body;
+    ngx_http_concert_reply_t           failed;
     const ngx_http_concert_problem_t  *problem;
+
+    if (!ngx_http_concert_matches(r, reply)) {
+        ngx_memzero(&failed, sizeof(ngx_http_concert_reply_t));
+        failed.code = "precondition_failed";
+        reply = &failed;
+    }
 
     body = reply->body;
 
@@ -221,6 +254,45 @@ ngx_http_concert_send(ngx_http_request_t *r,
     r->headers_out.content_length_n = body.len;
 
     return ngx_http_concert_output(r, reply, &body);
+}
+
+
+/*
+ * RFC 9110, 13.1.1: If-Match is a list of tags, compared strongly, or "*".
+ * nginx's filter would look only when the answer has begun, and close the
+ * connection.
+ */
+
+static ngx_uint_t
+ngx_http_concert_matches(ngx_http_request_t *r,
+    const ngx_http_concert_reply_t *reply)
+{
+    u_char     *p, *last;
+    ngx_str_t  *list;
+
+    if (reply->code || reply->etag.len == 0
+        || r->headers_in.if_match == NULL)
+    {
+        return 1;
+    }
+
+    list = &r->headers_in.if_match->value;
+
+    if (list->len == 1 && list->data[0] == '*') {
+        return 1;
+    }
+
+    last = list->data + list->len;
+
+    for (p = list->data; p + reply->etag.len <= last; p++) {
+        if (ngx_memcmp(p, reply->etag.data, reply->etag.len) == 0
+            && (p == list->data || p[-1] != '/'))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -431,6 +503,11 @@ ngx_http_concert_reply_validity(ngx_http_request_t *r,
 
         r->headers_out.etag = etag;
         control = &ngx_http_concert_revalidate;
+
+        /* RFC 9110, 13.1.3 and 13.1.4: not of what has no date */
+
+        r->headers_in.if_modified_since = NULL;
+        r->headers_in.if_unmodified_since = NULL;
     }
 
     return ngx_http_concert_reply_listed(r, &r->headers_out.cache_control,
@@ -523,7 +600,11 @@ ngx_http_concert_reply_challenge(ngx_http_request_t *r,
 {
     ngx_table_elt_t  *challenge;
 
-    if (ngx_http_concert_conf->identity.kind != NGX_HTTP_CONCERT_IDENTITY_JWT)
+    /* another login challenges by itself */
+
+    if (ngx_strcmp(reply->code, "unauthorized") == 0
+        || ngx_http_concert_conf->identity.kind
+           != NGX_HTTP_CONCERT_IDENTITY_JWT)
     {
         return NGX_OK;
     }

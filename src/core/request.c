@@ -242,6 +242,22 @@ ngx_http_concert_tell(ngx_http_request_t *r,
 
 
 ngx_int_t
+ngx_http_concert_tell_code(ngx_http_request_t *r, const char *code)
+{
+    ngx_http_concert_ctx_t  *ctx;
+
+    ctx = ngx_http_concert_context(r, NULL);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->code = code;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_concert_tell_reply(ngx_http_request_t *r,
     const ngx_http_concert_known_t *known, ngx_http_concert_reply_t *reply)
 {
@@ -1186,11 +1202,15 @@ ngx_http_concert_log_handler(ngx_http_request_t *r)
 {
     ngx_time_t                   *tp;
     ngx_msec_int_t                ms;
+    ngx_http_concert_ctx_t       *ctx;
     ngx_http_concert_loc_conf_t  *lcf;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
 
-    if (lcf->route == NULL || ngx_http_concert_conf->slot == NULL) {
+    if ((lcf->route == NULL && ctx == NULL)
+        || ngx_http_concert_conf->slot == NULL)
+    {
         return NGX_OK;
     }
 

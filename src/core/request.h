@@ -34,6 +34,7 @@
 #define NGX_HTTP_CONCERT_ACTIVE          0x0080  /* needs an active token */
 #define NGX_HTTP_CONCERT_ONCE            0x0200  /* takes an Idempotency-Key */
 #define NGX_HTTP_CONCERT_TYPED           0x0400  /* its body has a type */
+#define NGX_HTTP_CONCERT_OPERATORS       0x0800  /* not for the public */
 
 
 /* of which any makes the caller matter */
@@ -129,6 +130,7 @@ typedef struct {
     ngx_http_concert_route_t       *route;
     ngx_uint_t                      index;         /* of the route */
     ngx_str_t                       prefix;        /* of the paths; may be "" */
+    ngx_flag_t                      problems;      /* nginx's refusals are */
 } ngx_http_concert_loc_conf_t;
 
 
@@ -198,6 +200,9 @@ ngx_int_t ngx_http_concert_tell(ngx_http_request_t *r,
 /* the same, and answers with a 200 */
 ngx_int_t ngx_http_concert_tell_reply(ngx_http_request_t *r,
     const ngx_http_concert_known_t *known, ngx_http_concert_reply_t *reply);
+
+/* of what nginx refuses: what $concert_code tells.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_concert_tell_code(ngx_http_request_t *r, const char *code);
 
 /* finalizes a request that waits when its client leaves; or NGX_ERROR */
 ngx_int_t ngx_http_concert_watch(ngx_http_request_t *r);
