@@ -12,6 +12,7 @@
  */
 
 #include "core/lane.h"
+#include "core/report.h"
 
 
 #define NGX_HTTP_CONCERT_PROBE_INTERVAL  200
@@ -157,6 +158,8 @@ ngx_http_concert_group_check(ngx_event_t *ev)
     ngx_http_concert_group_t  *group;
 
     group = ev->data;
+
+    ngx_http_concert_report_over();
 
     for (i = 0; i < group->nlanes && !group->down; i++) {
         lane = &group->lanes[i];
@@ -341,14 +344,19 @@ ngx_http_concert_group_down(ngx_http_concert_group_t *group, ngx_flag_t down)
     group->down = down;
 
     if (!down) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "concert: %V is back", &group->name);
+        if (group->told) {
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                          "concert: %V is back", &group->name);
+        }
+
+        ngx_http_concert_fault_ended(group, NGX_HTTP_CONCERT_FAULT_AWAY);
         return;
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: %V is away: its requests are refused until it "
-                  "answers", &group->name);
+    group->told = ngx_http_concert_report(NGX_LOG_ERR, group,
+                      NGX_HTTP_CONCERT_FAULT_AWAY, "", 0,
+                      "%V is away: its requests are refused until it answers",
+                      &group->name) != 0;
 
     if (!ngx_exiting) {
         ngx_add_timer(&group->probe, NGX_HTTP_CONCERT_PROBE_INTERVAL);

@@ -92,6 +92,7 @@ struct ngx_http_concert_group_s {
     ngx_event_t                      check;      /* of idle lanes */
     ngx_event_t                      probe;      /* while the store is away */
     unsigned                         down:1;
+    unsigned                         told:1;     /* that it is */
 };
 
 

@@ -8,6 +8,7 @@
 
 #include "store/gateway.h"
 #include "core/card.h"
+#include "core/report.h"
 
 #include <curl/curl.h>
 
@@ -43,7 +44,7 @@ static CURLcode ngx_http_concert_gateway_exchange(
     const char *body);
 static struct curl_slist *ngx_http_concert_gateway_headers(
     ngx_http_concert_call_t *call, const char *body);
-static void ngx_http_concert_gateway_lost(ngx_http_concert_curl_t *c,
+static void ngx_http_concert_gateway_lost(ngx_http_concert_lane_t *lane,
     ngx_http_concert_call_t *call, CURLcode rc);
 static void ngx_http_concert_gateway_close(ngx_http_concert_lane_t *lane);
 static int64_t ngx_http_concert_gateway_integer(
@@ -109,12 +110,15 @@ ngx_http_concert_gateway_connection(ngx_http_concert_lane_t *lane)
     if (c->answer == NULL || c->easy == NULL
         || ngx_http_concert_gateway_setup(c, lane->group) != CURLE_OK)
     {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: cannot set up libcurl for the payment "
-                      "gateway");
+        ngx_http_concert_report(NGX_LOG_ERR, lane->group,
+                                NGX_HTTP_CONCERT_FAULT_CONNECT, "", 0,
+                                "cannot set up libcurl for the payment "
+                                "gateway");
         ngx_http_concert_gateway_close(lane);
         return NULL;
     }
+
+    ngx_http_concert_fault_ended(lane->group, NGX_HTTP_CONCERT_FAULT_CONNECT);
 
     return c;
 }
@@ -230,7 +234,7 @@ ngx_http_concert_gateway_ask(ngx_http_concert_lane_t *lane,
     }
 
     if (rc != CURLE_OK) {
-        ngx_http_concert_gateway_lost(c, call, rc);
+        ngx_http_concert_gateway_lost(lane, call, rc);
         return;
     }
 
@@ -242,6 +246,8 @@ ngx_http_concert_gateway_ask(ngx_http_concert_lane_t *lane,
     result.integer = ngx_http_concert_gateway_integer;
     result.string = ngx_http_concert_gateway_string;
     result.null = ngx_http_concert_gateway_null;
+
+    ngx_http_concert_fault_ended(lane->group, NGX_HTTP_CONCERT_FAULT_LOST);
 
     call->outcome = NGX_HTTP_CONCERT_OK;
     call->read(call, &result);
@@ -336,9 +342,14 @@ ngx_http_concert_gateway_headers(ngx_http_concert_call_t *call,
 /* who was never reached has heard nothing */
 
 static void
-ngx_http_concert_gateway_lost(ngx_http_concert_curl_t *c,
+ngx_http_concert_gateway_lost(ngx_http_concert_lane_t *lane,
     ngx_http_concert_call_t *call, CURLcode rc)
 {
+    const char               *wrong;
+    ngx_http_concert_curl_t  *c;
+
+    c = lane->connection;
+
     switch (rc) {
 
     case CURLE_OUT_OF_MEMORY:
@@ -354,10 +365,12 @@ ngx_http_concert_gateway_lost(ngx_http_concert_curl_t *c,
         call->outcome = NGX_HTTP_CONCERT_UNKNOWN;
     }
 
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "concert: no answer of the payment gateway about order %V: "
-                  "%s", &call->params[NGX_HTTP_CONCERT_QUESTION_ORDER],
-                  c->error[0] ? c->error : curl_easy_strerror(rc));
+    wrong = c->error[0] ? c->error : curl_easy_strerror(rc);
+
+    ngx_http_concert_report(NGX_LOG_WARN, lane->group,
+        NGX_HTTP_CONCERT_FAULT_LOST, wrong, ngx_strlen(wrong),
+        "no answer of the payment gateway about order %V: %s",
+        &call->params[NGX_HTTP_CONCERT_QUESTION_ORDER], wrong);
 }
 
 

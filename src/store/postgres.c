@@ -18,6 +18,7 @@
 
 #include "store/postgres.h"
 #include "core/parse.h"
+#include "core/report.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -96,7 +97,8 @@ static ngx_uint_t ngx_http_concert_pg_left(
     ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_connect(
     ngx_http_concert_pg_batch_t *batch);
-static void ngx_http_concert_pg_refused(PGconn *conn, ngx_uint_t late);
+static void ngx_http_concert_pg_refused(ngx_http_concert_group_t *group,
+    PGconn *conn, ngx_uint_t late);
 static ngx_int_t ngx_http_concert_pg_poll_connect(PGconn *conn,
     ngx_msec_t deadline);
 static ngx_int_t ngx_http_concert_pg_wait(PGconn *conn, short events,
@@ -104,10 +106,10 @@ static ngx_int_t ngx_http_concert_pg_wait(PGconn *conn, short events,
 static ngx_int_t ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_read_setup(
     ngx_http_concert_pg_batch_t *batch);
-static ngx_int_t ngx_http_concert_pg_check_schema(PGconn *conn,
-    PGresult *res);
-static ngx_int_t ngx_http_concert_pg_check_grants(PGconn *conn,
-    PGresult *res);
+static ngx_int_t ngx_http_concert_pg_check_schema(
+    ngx_http_concert_pg_batch_t *batch, PGresult *res);
+static ngx_int_t ngx_http_concert_pg_check_grants(
+    ngx_http_concert_pg_batch_t *batch, PGresult *res);
 static void ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch);
 static ngx_int_t ngx_http_concert_pg_send(ngx_http_concert_pg_batch_t *batch,
     ngx_http_concert_unit_t *unit);
@@ -342,7 +344,7 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
     rc = conn ? ngx_http_concert_pg_poll_connect(conn, deadline) : NGX_ERROR;
 
     if (rc != NGX_OK) {
-        ngx_http_concert_pg_refused(conn, rc == NGX_DECLINED);
+        ngx_http_concert_pg_refused(lane->group, conn, rc == NGX_DECLINED);
         PQfinish(conn);
         return NGX_ERROR;
     }
@@ -355,6 +357,8 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
         return NGX_ERROR;
     }
 
+    ngx_http_concert_fault_ended(lane->group, NGX_HTTP_CONCERT_FAULT_CONNECT);
+
     return NGX_OK;
 }
 
@@ -365,7 +369,8 @@ ngx_http_concert_pg_connect(ngx_http_concert_pg_batch_t *batch)
  */
 
 static void
-ngx_http_concert_pg_refused(PGconn *conn, ngx_uint_t late)
+ngx_http_concert_pg_refused(ngx_http_concert_group_t *group, PGconn *conn,
+    ngx_uint_t late)
 {
     u_char      *p, *last, text[NGX_HTTP_CONCERT_PG_MAX_MESSAGE];
     const char  *message;
@@ -382,13 +387,13 @@ ngx_http_concert_pg_refused(PGconn *conn, ngx_uint_t late)
         }
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: cannot connect to PostgreSQL: %s%*s%s",
-                  late ? "no answer in time: " : "", (size_t) (p - text), text,
-                  PQconnectionNeedsPassword(conn)
-                  ? ": write passfile=, the path of a file that has this "
-                    "server's password, belongs to the user that nginx's "
-                    "workers run as, and has mode 0600" : "");
+    ngx_http_concert_report(NGX_LOG_ERR, group, NGX_HTTP_CONCERT_FAULT_CONNECT,
+        (char *) text, p - text, "cannot connect to PostgreSQL: %s%*s%s",
+        late ? "no answer in time: " : "", (size_t) (p - text), text,
+        PQconnectionNeedsPassword(conn)
+        ? ": write passfile=, the path of a file that has this server's "
+          "password, belongs to the user that nginx's workers run as, and has "
+          "mode 0600" : "");
 }
 
 
@@ -541,7 +546,7 @@ ngx_http_concert_pg_read_setup(ngx_http_concert_pg_batch_t *batch)
         }
 
         if (PQresultStatus(res) != PGRES_COMMAND_OK) {
-            rc = ngx_http_concert_pg_check_schema(conn, res);
+            rc = ngx_http_concert_pg_check_schema(batch, res);
         }
 
         PQclear(res);
@@ -550,11 +555,15 @@ ngx_http_concert_pg_read_setup(ngx_http_concert_pg_batch_t *batch)
 
 
 static ngx_int_t
-ngx_http_concert_pg_check_schema(PGconn *conn, PGresult *res)
+ngx_http_concert_pg_check_schema(ngx_http_concert_pg_batch_t *batch,
+    PGresult *res)
 {
-    const char  *version, *state;
+    const char                *version, *state, *wrong;
+    ngx_http_concert_group_t  *group;
 
+    group = batch->lane->group;
     version = "none";
+    wrong = PQresultErrorMessage(res);
     state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
     if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1) {
@@ -563,34 +572,35 @@ ngx_http_concert_pg_check_schema(PGconn *conn, PGresult *res)
         if (ngx_atoi((u_char *) version, ngx_strlen(version))
             == NGX_HTTP_CONCERT_SCHEMA_VERSION)
         {
-            return ngx_http_concert_pg_check_grants(conn, res);
+            return ngx_http_concert_pg_check_grants(batch, res);
         }
 
     } else if (state && ngx_strcmp(state, "42501") == 0) {
 
         /* insufficient_privilege */
 
-        return ngx_http_concert_pg_check_grants(conn, res);
+        return ngx_http_concert_pg_check_grants(batch, res);
 
     } else if (state && ngx_strcmp(state, "3F000")
                && ngx_strcmp(state, "42883"))
     {
         /* neither invalid_schema_name nor undefined_function */
 
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: cannot set up a connection to PostgreSQL: %*s",
-                      ngx_http_concert_pg_line(PQresultErrorMessage(res)),
-                      PQresultErrorMessage(res));
+        ngx_http_concert_report(NGX_LOG_ERR, group,
+                                NGX_HTTP_CONCERT_FAULT_CONNECT, wrong,
+                                ngx_strlen(wrong),
+                                "cannot set up a connection to PostgreSQL: "
+                                "%*s", ngx_http_concert_pg_line(wrong), wrong);
         return NGX_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: the database has schema version %s and this "
-                  "module needs %d: apply conf/schema with "
-                  "conf/stack/migrate \"<conninfo>\" %*s",
-                  version, NGX_HTTP_CONCERT_SCHEMA_VERSION,
-                  ngx_http_concert_pg_line(PQresultErrorMessage(res)),
-                  PQresultErrorMessage(res));
+    ngx_http_concert_report(NGX_LOG_ERR, group, NGX_HTTP_CONCERT_FAULT_CONNECT,
+                            "schema", sizeof("schema") - 1,
+                            "the database has schema version %s and this "
+                            "module needs %d: apply conf/schema with "
+                            "conf/stack/migrate \"<conninfo>\" %*s",
+                            version, NGX_HTTP_CONCERT_SCHEMA_VERSION,
+                            ngx_http_concert_pg_line(wrong), wrong);
 
     return NGX_ERROR;
 }
@@ -599,10 +609,13 @@ ngx_http_concert_pg_check_schema(PGconn *conn, PGresult *res)
 /* the second column names an operation that our role may not run */
 
 static ngx_int_t
-ngx_http_concert_pg_check_grants(PGconn *conn, PGresult *res)
+ngx_http_concert_pg_check_grants(ngx_http_concert_pg_batch_t *batch,
+    PGresult *res)
 {
-    const char  *denied;
+    const char  *denied, *user, *wrong;
 
+    user = PQuser(batch->pg->conn);
+    wrong = PQresultErrorMessage(res);
     denied = "all operations";
 
     if (PQresultStatus(res) == PGRES_TUPLES_OK) {
@@ -613,13 +626,14 @@ ngx_http_concert_pg_check_grants(PGconn *conn, PGresult *res)
         denied = PQgetvalue(res, 0, 1);
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: role \"%s\" may not run %s: grant it the "
-                  "operations with conf/stack/migrate "
-                  "\"<conninfo of the schema's owner>\" %s %*s",
-                  PQuser(conn), denied, PQuser(conn),
-                  ngx_http_concert_pg_line(PQresultErrorMessage(res)),
-                  PQresultErrorMessage(res));
+    ngx_http_concert_report(NGX_LOG_ERR, batch->lane->group,
+                            NGX_HTTP_CONCERT_FAULT_CONNECT, denied,
+                            ngx_strlen(denied),
+                            "role \"%s\" may not run %s: grant it the "
+                            "operations with conf/stack/migrate "
+                            "\"<conninfo of the schema's owner>\" %s %*s",
+                            user, denied, user,
+                            ngx_http_concert_pg_line(wrong), wrong);
 
     return NGX_ERROR;
 }
@@ -632,6 +646,7 @@ ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch)
 {
     ngx_int_t                 rc;
     ngx_uint_t                i;
+    const char               *wrong;
     ngx_http_concert_unit_t  *unit;
 
     batch->nsteps = 0;
@@ -663,6 +678,8 @@ ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch)
     }
 
     if (rc == NGX_OK) {
+        ngx_http_concert_fault_ended(batch->lane->group,
+                                     NGX_HTTP_CONCERT_FAULT_LOST);
         return;
     }
 
@@ -670,11 +687,14 @@ ngx_http_concert_pg_exchange(ngx_http_concert_pg_batch_t *batch)
         batch->timed_out = 1;
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: lost the connection to PostgreSQL: %s%*s",
-                  batch->timed_out ? "no answer in time" : "",
-                  ngx_http_concert_pg_line(PQerrorMessage(batch->pg->conn)),
-                  PQerrorMessage(batch->pg->conn));
+    wrong = batch->timed_out ? "no answer in time"
+                             : PQerrorMessage(batch->pg->conn);
+
+    ngx_http_concert_report(NGX_LOG_ERR, batch->lane->group,
+                            NGX_HTTP_CONCERT_FAULT_LOST, wrong,
+                            ngx_strlen(wrong),
+                            "lost the connection to PostgreSQL: %*s",
+                            ngx_http_concert_pg_line(wrong), wrong);
 
     for (i = 0; i < batch->nunits; i++) {
         unit = &batch->units[i];
@@ -1035,7 +1055,7 @@ static ngx_int_t
 ngx_http_concert_pg_failed(ngx_http_concert_pg_batch_t *batch,
     ngx_http_concert_pg_step_t *step, PGresult *res)
 {
-    const char               *state;
+    const char               *state, *wrong;
     ngx_uint_t                again, level;
     ngx_http_concert_unit_t  *unit;
 
@@ -1064,13 +1084,16 @@ ngx_http_concert_pg_failed(ngx_http_concert_pg_batch_t *batch,
     }
 
     level = again ? NGX_LOG_WARN : NGX_LOG_ERR;
+    wrong = PQresultErrorMessage(res);
 
-    ngx_log_error(level, ngx_cycle->log, 0,
-                  "concert: PostgreSQL cannot run \"%s\" for %ui request%s"
-                  "%s: %*s", unit->calls[0]->op->name, unit->ncalls,
-                  unit->ncalls == 1 ? "" : "s", again ? ", repeating" : "",
-                  ngx_http_concert_pg_line(PQresultErrorMessage(res)),
-                  PQresultErrorMessage(res));
+    ngx_http_concert_report(level, unit->calls[0]->op,
+                            NGX_HTTP_CONCERT_FAULT_RUN, wrong,
+                            ngx_http_concert_pg_line(wrong),
+                            "PostgreSQL cannot run \"%s\" for %ui request%s"
+                            "%s: %*s", unit->calls[0]->op->name, unit->ncalls,
+                            unit->ncalls == 1 ? "" : "s",
+                            again ? ", repeating" : "",
+                            ngx_http_concert_pg_line(wrong), wrong);
 
     ngx_http_concert_pg_ended(batch, NGX_HTTP_CONCERT_UNIT_NEW);
 
@@ -1142,6 +1165,8 @@ ngx_http_concert_pg_finish(ngx_http_concert_pg_batch_t *batch)
         }
 
         if (unit->state == NGX_HTTP_CONCERT_UNIT_DONE) {
+            ngx_http_concert_fault_ended(unit->calls[0]->op,
+                                         NGX_HTTP_CONCERT_FAULT_RUN);
             ngx_http_concert_pg_read(unit);
         }
     }

@@ -8,6 +8,7 @@
  */
 
 #include "store/redis.h"
+#include "core/report.h"
 
 #include <hiredis/hiredis.h>
 #include <ngx_sha1.h>
@@ -52,8 +53,8 @@ static ngx_uint_t ngx_http_concert_redis_joins(
     const ngx_http_concert_run_t *run, ngx_http_concert_call_t **call);
 static ngx_int_t ngx_http_concert_redis_connect(
     ngx_http_concert_lane_t *lane);
-static ngx_int_t ngx_http_concert_redis_auth(redisContext *c,
-    ngx_http_concert_redis_conf_t *rcf, struct timeval left);
+static ngx_int_t ngx_http_concert_redis_auth(ngx_http_concert_lane_t *lane,
+    redisContext *c, struct timeval left);
 static struct timeval ngx_http_concert_redis_left(
     ngx_http_concert_lane_t *lane);
 static ngx_int_t ngx_http_concert_redis_exchange(
@@ -136,6 +137,7 @@ ngx_http_concert_redis_run(ngx_http_concert_lane_t *lane)
     }
 
     if (rc == NGX_OK) {
+        ngx_http_concert_fault_ended(lane->group, NGX_HTTP_CONCERT_FAULT_LOST);
         return;
     }
 
@@ -226,6 +228,7 @@ ngx_http_concert_redis_joins(const ngx_http_concert_run_t *run,
 static ngx_int_t
 ngx_http_concert_redis_connect(ngx_http_concert_lane_t *lane)
 {
+    const char                     *wrong;
     redisContext                   *c;
     struct timeval                  left;
     ngx_http_concert_redis_conf_t  *rcf;
@@ -237,10 +240,12 @@ ngx_http_concert_redis_connect(ngx_http_concert_lane_t *lane)
                   : redisConnectUnixWithTimeout(rcf->path, left);
 
     if (c == NULL || c->err) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: cannot connect to Redis at %s: %s",
-                      rcf->host ? rcf->host : rcf->path,
-                      c ? c->errstr : "no memory");
+        wrong = c ? c->errstr : "no memory";
+        ngx_http_concert_report(NGX_LOG_ERR, lane->group,
+                                NGX_HTTP_CONCERT_FAULT_CONNECT, wrong,
+                                ngx_strlen(wrong),
+                                "cannot connect to Redis at %s: %s",
+                                rcf->host ? rcf->host : rcf->path, wrong);
 
         if (c) {
             redisFree(c);
@@ -250,7 +255,7 @@ ngx_http_concert_redis_connect(ngx_http_concert_lane_t *lane)
     }
 
     if (rcf->password.len
-        && ngx_http_concert_redis_auth(c, rcf, left) != NGX_OK)
+        && ngx_http_concert_redis_auth(lane, c, left) != NGX_OK)
     {
         redisFree(c);
         return NGX_ERROR;
@@ -258,16 +263,26 @@ ngx_http_concert_redis_connect(ngx_http_concert_lane_t *lane)
 
     lane->connection = c;
 
-    return ngx_http_concert_redis_load(lane);
+    if (ngx_http_concert_redis_load(lane) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_concert_fault_ended(lane->group, NGX_HTTP_CONCERT_FAULT_CONNECT);
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_concert_redis_auth(redisContext *c,
-    ngx_http_concert_redis_conf_t *rcf, struct timeval left)
+ngx_http_concert_redis_auth(ngx_http_concert_lane_t *lane, redisContext *c,
+    struct timeval left)
 {
-    ngx_int_t    rc;
-    redisReply  *reply;
+    ngx_int_t                       rc;
+    redisReply                     *reply;
+    const char                     *wrong;
+    ngx_http_concert_redis_conf_t  *rcf;
+
+    rcf = lane->group->conf;
 
     (void) redisSetTimeout(c, left);
 
@@ -279,11 +294,13 @@ ngx_http_concert_redis_auth(redisContext *c,
     rc = (reply && reply->type == REDIS_REPLY_STATUS) ? NGX_OK : NGX_ERROR;
 
     if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: Redis refuses user \"%s\": %s",
-                      rcf->user ? rcf->user : "default",
-                      reply && reply->type == REDIS_REPLY_ERROR ? reply->str
-                                                                : c->errstr);
+        wrong = (reply && reply->type == REDIS_REPLY_ERROR) ? reply->str
+                                                            : c->errstr;
+        ngx_http_concert_report(NGX_LOG_ERR, lane->group,
+                                NGX_HTTP_CONCERT_FAULT_CONNECT, wrong,
+                                ngx_strlen(wrong),
+                                "Redis refuses user \"%s\": %s",
+                                rcf->user ? rcf->user : "default", wrong);
     }
 
     if (reply) {
@@ -474,9 +491,10 @@ ngx_http_concert_redis_load(ngx_http_concert_lane_t *lane)
         }
 
         if (reply->type == REDIS_REPLY_ERROR) {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "concert: cannot load the script \"%s\" into "
-                          "Redis: %s", script->name, reply->str);
+            ngx_http_concert_report(NGX_LOG_ERR, lane->group,
+                NGX_HTTP_CONCERT_FAULT_CONNECT, reply->str, reply->len,
+                "cannot load the script \"%s\" into Redis: %s", script->name,
+                reply->str);
             freeReplyObject(reply);
             ngx_http_concert_redis_close(lane);
             return NGX_ERROR;
@@ -496,11 +514,14 @@ ngx_http_concert_redis_answer(const ngx_http_concert_run_t *run,
     redisReply *reply)
 {
     ngx_uint_t                   i;
+    const char                  *wrong;
     ngx_http_concert_outcome_e   outcome;
 
     if (reply->type == REDIS_REPLY_ARRAY
         && reply->elements >= NGX_HTTP_CONCERT_REDIS_HEAD)
     {
+        ngx_http_concert_fault_ended(run->calls[0]->op,
+                                     NGX_HTTP_CONCERT_FAULT_RUN);
         ngx_http_concert_redis_read(run, reply);
         return NGX_OK;
     }
@@ -513,11 +534,13 @@ ngx_http_concert_redis_answer(const ngx_http_concert_run_t *run,
     } else {
         outcome = NGX_HTTP_CONCERT_ERROR;
 
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "concert: Redis cannot run \"%s\": %s",
-                      run->calls[0]->op->name,
-                      reply->type == REDIS_REPLY_ERROR ? reply->str
-                                                       : "unexpected answer");
+        wrong = (reply->type == REDIS_REPLY_ERROR) ? reply->str
+                                                   : "unexpected answer";
+        ngx_http_concert_report(NGX_LOG_ERR, run->calls[0]->op,
+                                NGX_HTTP_CONCERT_FAULT_RUN, wrong,
+                                ngx_strlen(wrong),
+                                "Redis cannot run \"%s\": %s",
+                                run->calls[0]->op->name, wrong);
     }
 
     for (i = 0; i < run->ncalls; i++) {
@@ -564,8 +587,10 @@ ngx_http_concert_redis_lost(ngx_http_concert_lane_t *lane)
 
     c = lane->connection;
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "concert: lost the connection to Redis: %s", c->errstr);
+    ngx_http_concert_report(NGX_LOG_ERR, lane->group,
+                            NGX_HTTP_CONCERT_FAULT_LOST, c->errstr,
+                            ngx_strlen(c->errstr),
+                            "lost the connection to Redis: %s", c->errstr);
 
     ngx_http_concert_redis_close(lane);
 

@@ -58,6 +58,7 @@ unix_socket_directories = '$pg_socket'
 port = 5432
 max_connections = 200
 shared_buffers = $SHARED_BUFFERS
+shared_preload_libraries = 'plpgsql'
 fsync = on
 synchronous_commit = on
 max_wal_size = 4GB
