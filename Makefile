@@ -290,7 +290,7 @@ fuzz: deps deps-test ## the parsers with made-up input; SECONDS=20 for each
 	@$(MAKE) fuzz-targets
 	@SECONDS_EACH=$(or $(SECONDS),20) perl t/fuzz.t
 
-test: deps deps-test ## all tests; TESTS=t/x.t: only these; SAN=1, thread, valgrind
+test: deps deps-test ## all tests; TESTS=t/x.t: only these; SAN=1, thread, valgrind; t/README.md
 	@$(MAKE) WERROR=1 $(PROGRAM) unit fuzz-targets
 	$(if $(SAN)$(TESTS),,@$(MAKE) WERROR=1 watched)
 	@CMOCKA_MESSAGE_OUTPUT=TAP conf/stack/suite $(TESTS)

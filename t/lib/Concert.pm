@@ -576,6 +576,9 @@ sub extend_blocks {
     Test::Nginx::Socket::add_block_preprocessor(\&prepare_block);
     Test::Nginx::Socket::add_response_body_check(\&check_block);
     Test::Nginx::Socket::timeout(PATIENCE);
+
+    # openresty's Test::Nginx chooses one itself if TEST_NGINX_RANDOMIZE is set
+    $Port = Test::Nginx::Socket::server_port();
 }
 
 sub prepare_block {
@@ -596,7 +599,10 @@ sub prepare_block {
 
     $block->set_value(config => '');
 
-    return if defined $block->must_die;
+    if (defined $block->must_die) {
+        $block->set_value(suppress_stderr => 1);
+        return;
+    }
 
     $block->set_value(no_error_log => [ qr/\[(?:error|crit|alert|emerg)\]/ ])
         if !defined $block->no_error_log;
