@@ -70,7 +70,7 @@ comma := ,
 
 .PHONY: help deps deps-test build build-static module nginx-static other nginx-matrix watched unit \
         fuzz fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
-        report faults soak bench deb deb-check clean distclean FORCE
+        report faults soak bench deb deb-check platforms clean distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -316,6 +316,10 @@ soak: build ## traffic of every kind, and what the workers hold; MINUTES=20
 bench: build ## routes against what the servers themselves can; AGAINST=rev: against a revision
 	@$(INSTALL) test
 	@loadtest/bench $(if $(AGAINST),against $(AGAINST)) $(ARGS)
+
+platforms: ## `run` and `test` in fresh roots of SUITES="bookworm trixie sid", as root
+	@$(INSTALL) platforms
+	@conf/stack/platforms $(or $(SUITES),bookworm trixie sid)
 
 
 # --- packaging -------------------------------------------------------------
