@@ -69,7 +69,7 @@ TSAN_FLAGS := $(WATCHED_FLAGS) -fsanitize=thread
 comma := ,
 
 .PHONY: help deps deps-test build build-static module nginx-static other nginx-matrix watched unit \
-        fuzz fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
+        fuzz fuzz-conf fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
         report faults soak bench deb deb-check platforms clean distclean FORCE
 
 help: ## this list
@@ -289,6 +289,10 @@ $(BUILD)/fuzz/%: t/fuzz/%.c
 fuzz: deps deps-test ## the parsers with made-up input; SECONDS=20 for each
 	@$(MAKE) fuzz-targets
 	@SECONDS_EACH=$(or $(SECONDS),20) perl t/fuzz.t
+
+fuzz-conf: export COUNT := $(or $(COUNT),10000)
+fuzz-conf: ## random directives beside routes, under AddressSanitizer; COUNT=10000, SEED=, FIRST=
+	@$(MAKE) test SAN=1 TESTS=t/fuzz-conf.t
 
 test: deps deps-test ## all tests; TESTS=t/x.t: only these; SAN=1, thread, valgrind; t/README.md
 	@$(MAKE) WERROR=1 $(PROGRAM) unit fuzz-targets

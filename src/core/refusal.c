@@ -4,11 +4,11 @@
  * what is not there is a page of HTML.  So each location whose refusals are to
  * be problems gets a list with the user's own pages first and ours behind them.
  *
- * Ours lead to a path that no location is asked for: what guards a server (deny,
- * auth_basic, limit_req, a rewrite) would guard the answer, too, and refuse it
- * anew.  The first handler of the first phase knows the path by its address,
- * goes back to the location that refused, for its headers, logs and filters, and
- * answers.
+ * Ours lead to a path that no location is asked for: what guards a server
+ * (deny, auth_basic, limit_req, a rewrite) would guard the answer, too, and
+ * refuse it anew.  The first handler of the first phase knows the path by its
+ * address, goes back to the location that refused, for its headers, logs and
+ * filters, and answers.
  */
 
 #include "core/refusal.h"
@@ -29,6 +29,8 @@ typedef struct {
 } ngx_http_concert_refusal_t;
 
 
+static ngx_int_t ngx_http_concert_refusal_page(ngx_array_t *pages,
+    ngx_int_t status, void **loc_conf);
 static const ngx_http_concert_refusal_t *ngx_http_concert_refusal(
     ngx_http_request_t *r);
 
@@ -132,24 +134,40 @@ ngx_http_concert_refusal_pages(ngx_conf_t *cf)
 
     for (refused = ngx_http_concert_refused; refused->first; refused++) {
         for (status = refused->first; status <= refused->last; status++) {
-            page = ngx_array_push(pages);
-            if (page == NULL) {
+            if (ngx_http_concert_refusal_page(pages, status, ctx->loc_conf)
+                != NGX_OK)
+            {
                 return NGX_ERROR;
             }
-
-            ngx_memzero(page, sizeof(ngx_http_err_page_t));
-
-            page->status = status;
-            page->overwrite = -1;
-            page->value.value = ngx_http_concert_refusal_uri;
-
-            /* no text, but where to go back to */
-
-            page->args.data = (u_char *) ctx->loc_conf;
         }
     }
 
     clcf->error_pages = pages;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_refusal_page(ngx_array_t *pages, ngx_int_t status,
+    void **loc_conf)
+{
+    ngx_http_err_page_t  *page;
+
+    page = ngx_array_push(pages);
+    if (page == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(page, sizeof(ngx_http_err_page_t));
+
+    page->status = status;
+    page->overwrite = -1;
+    page->value.value = ngx_http_concert_refusal_uri;
+
+    /* no text, but where to go back to */
+
+    page->args.data = (u_char *) loc_conf;
 
     return NGX_OK;
 }
