@@ -10,7 +10,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error nginx cannot be built under a path with spaces: $(CURDIR))
 endif
 
-export PORT VAR WORKERS HOLD CAPACITY TTL SEATS TIMEOUT ZONE TLS SAN GATEWAY GATEWAY_PORT CARDS \
+export PORT VAR WORKERS HOLD CAPACITY TTL SEATS TIMEOUT ZONE TLS HTTP3 SAN GATEWAY GATEWAY_PORT CARDS \
        BREAKER MONITOR_PORT PROOF ALERT_WEBHOOK TEST_PORT TEST_VERBOSE PG_BIN REDIS_SERVER \
        NGINX_SRC NGINX_BIN NGINX_CONF_FLAGS NGINX_MODULE
 
@@ -55,10 +55,10 @@ STATIC_FLAGS := --with-threads --with-compat --with-pcre-jit \
     --with-http_ssl_module --with-http_v2_module --with-http_realip_module \
     --with-http_stub_status_module --with-http_auth_request_module
 
-# nginx passes null pointers with no length, and on x86 reads unaligned numbers
+# nginx passes null pointers with no length, and on x86 reads and writes unaligned numbers
 SAN_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,undefined \
     -fno-sanitize-recover=undefined -fno-sanitize=nonnull-attribute \
-    -DNGX_HAVE_NONALIGNED=0 -DNGX_DEBUG_PALLOC=1 $(WARNINGS)
+    -DNGX_HAVE_NONALIGNED=0 -DNGX_HAVE_GCC_BSWAP64=0 -DNGX_DEBUG_PALLOC=1 $(WARNINGS)
 
 # pools that ask for each piece of memory alone let memcheck see its end
 WATCHED_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 \
@@ -70,7 +70,7 @@ comma := ,
 
 .PHONY: help deps deps-test build build-static module nginx-static other nginx-matrix watched unit \
         fuzz fuzz-conf fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
-        report faults soak bench deb deb-check platforms clean distclean FORCE
+        report faults soak http3 bench deb deb-check platforms clean distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -158,7 +158,7 @@ define assemble
 	@rm -rf $(1)/source && mkdir -p $(1)
 	@cp -r $(BUILD)/nginx-source $(1)/source
 	@cd $(1)/source && . $(HEADERS)/conf_flags && \
-	{ ./configure $$(printf '%s\n' "$${NGX_CONF_FLAGS[@]}" | grep -e -path= -e --prefix=) \
+	{ ./configure $$(printf '%s\n' "$${NGX_CONF_FLAGS[@]}" | grep -e -path= -e --prefix= -e http_v3) \
 	      $(STATIC_FLAGS) $(4) --add-module=$(CURDIR) \
 	      --with-cc-opt="$(2)" --with-ld-opt="$(3)" \
 	      >configure.log 2>&1 || { tail -n 20 configure.log >&2; exit 1; }; }
@@ -296,6 +296,7 @@ fuzz-conf: ## random directives beside routes, under AddressSanitizer; COUNT=100
 
 test: deps deps-test ## all tests; TESTS=t/x.t: only these; SAN=1, thread, valgrind; t/README.md
 	@$(MAKE) WERROR=1 $(PROGRAM) unit fuzz-targets
+	@loadtest/h3/build
 	$(if $(SAN)$(TESTS),,@$(MAKE) WERROR=1 watched)
 	@CMOCKA_MESSAGE_OUTPUT=TAP conf/stack/suite $(TESTS)
 
@@ -317,8 +318,17 @@ soak: build ## traffic of every kind, and what the workers hold; MINUTES=20
 	@$(INSTALL) loadtest
 	@K6=$(BUILD)/bin/k6 loadtest/soak $(ARGS)
 
+# with the nginx that has it: Debian's from 13 on, or NGINX_SRC and NGINX_BIN
+http3: export TLS := 1
+http3: export HTTP3 := 1
+http3: build ## whole ways of buyers over HTTP/3, with the proof in SQL; FLOWS=10000
+	@$(INSTALL) test
+	@loadtest/h3/build
+	@FLOWS=$(FLOWS) loadtest/http3
+
 bench: build ## routes against what the servers themselves can; AGAINST=rev: against a revision
 	@$(INSTALL) test
+	@loadtest/h3/build
 	@loadtest/bench $(if $(AGAINST),against $(AGAINST)) $(ARGS)
 
 platforms: ## `run` and `test` in fresh roots of SUITES="bookworm trixie sid", as root

@@ -759,6 +759,13 @@ ngx_http_concert_events_writable(ngx_http_request_t *r)
         return;
     }
 
+    /* over HTTP/3 a client leaves by STOP_SENDING */
+
+    if (wev->error) {
+        ngx_http_concert_finalize(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        return;
+    }
+
     rc = ngx_http_output_filter(r, NULL);
 
     if (rc == NGX_ERROR) {

@@ -51,6 +51,7 @@ static ngx_int_t ngx_http_concert_parse_body(ngx_http_request_t *r,
     ngx_http_concert_call_t *call);
 static void ngx_http_concert_begin(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, ngx_int_t rc);
+static void ngx_http_concert_test_writing(ngx_http_request_t *r);
 static ngx_int_t ngx_http_concert_admission(ngx_http_concert_call_t *call);
 static void ngx_http_concert_admission_done(ngx_http_concert_call_t *call);
 static void ngx_http_concert_admitted(ngx_http_concert_call_t *call,
@@ -897,7 +898,6 @@ ngx_http_concert_begin(ngx_http_request_t *r, ngx_http_concert_call_t *call,
 
     if (rc == NGX_OK && !r->discard_body) {
         rc = ngx_http_concert_watch(r);
-        r->write_event_handler = ngx_http_request_empty_handler;
     }
 
     if (rc != NGX_OK) {
@@ -928,12 +928,33 @@ ngx_http_concert_watch(ngx_http_request_t *r)
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    /* post_action goes on with the request of a client that has left */
+    if (r->post_action || clcf->post_action.data) {
 
-    r->read_event_handler = (r->post_action || clcf->post_action.data)
-                            ? ngx_http_block_reading : ngx_http_test_reading;
+        /* post_action goes on with the request of a client that has left */
+
+        r->read_event_handler = ngx_http_block_reading;
+        r->write_event_handler = ngx_http_request_empty_handler;
+
+    } else {
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = ngx_http_concert_test_writing;
+    }
 
     return ngx_handle_read_event(r->connection->read, 0);
+}
+
+
+/*
+ * Over HTTP/3 a client whose request is all sent leaves by STOP_SENDING, which
+ * is an error of writing alone.
+ */
+
+static void
+ngx_http_concert_test_writing(ngx_http_request_t *r)
+{
+    if (r->connection->write->error) {
+        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+    }
 }
 
 
