@@ -28,7 +28,21 @@ configure_tls() {
         tls+="
         http2                 on;"
     fi
+
+    [[ -z $HTTP3 ]] || configure_http3
 }
+
+# Each worker has a socket of its own, as a connection's packets must all come to
+# one.
+configure_http3() {
+    has_http3 || die "this nginx has no HTTP/3: $("$binary" -v 2>&1);" \
+                     "start without HTTP3=1, or see docs/http3.md"
+    tls+="
+        listen                $PORT quic reuseport;
+        add_header            Alt-Svc 'h3=\":$PORT\"; ma=86400' always;"
+}
+
+has_http3() { grep -q http_v3_module <<<"$("$binary" -V 2>&1)"; }
 
 
 nginx_configure() {
