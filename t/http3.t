@@ -173,9 +173,10 @@ sub charge_of_length {
     is_problem $h3->send(charge_of_length($client, 1, 100),
                          fields => { 'content-length' => 200 }),
                'invalid_request', 'so is one that is shorter than it says';
-    is_problem $h3->send(charge_of_length($client, 1, 100),
-                         fields => { 'content-length' => 50 }),
-               'invalid_request', 'or longer';
+    # 413 from nginx 1.26, 400 from later ones
+    like $h3->send(charge_of_length($client, 1, 100),
+                   fields => { 'content-length' => 50 })->code,
+         qr/^(?:invalid_request|body_too_large)$/, 'or longer';
     is $client->balance, $balance, 'and nothing of these is done';
     serves($h3, 'the connection serves on');
 
