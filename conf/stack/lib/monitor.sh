@@ -158,11 +158,20 @@ monitor_start_postgres() {
         --log.level=warn
 }
 
+# Prints what switches off each collector that this exporter has; their names
+# are not the same in all its versions.
+no_collectors() {
+    prometheus-postgres-exporter --help 2>&1 \
+        | sed -nE 's/^ *--(\[no-\])?(collector\.[a-z_]+)( .*)?$/--no-\2/p'
+}
+
 monitor_start_proof() {
+    local off
+
+    mapfile -t off < <(no_collectors)
     monitor_spawn proof "$worker_user" prometheus-postgres-exporter \
         "--extend.query-path=$monitor/queries.yaml" --disable-settings-metrics \
-        --disable-default-metrics --no-collector.database \
-        --no-collector.bgwriter \
+        --disable-default-metrics "${off[@]}" \
         "--web.listen-address=127.0.0.1:$(monitor_port proof)" \
         --log.level=warn
 }
