@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 272;
+plan tests => 273;
 
 run_tests();
 
@@ -549,14 +549,15 @@ Transfer-Encoding: chunked
 === TEST 63: a body that a small buffer does not hold is read from its file
 --- config
 location = /api/token { client_body_buffer_size 8; concert token_enter; }
---- request
-POST /api/token
-{"userId":                  5}
+--- request eval
+"POST /api/token\n{\"userId\": " . ' ' x 5000 . "5}"
 --- response_body_like: "userId":5,
+--- error_log
+a client request body is buffered to a temporary file
 
 
 
-=== TEST 64: so is one that nginx keeps in a file
+=== TEST 64: a body that nginx keeps in a file is read there
 --- config
 location = /api/token { client_body_in_file_only clean; concert token_enter; }
 --- request
@@ -591,7 +592,7 @@ POST /api/token
 
 
 
-=== TEST 67: nor is one inside of a member
+=== TEST 67: a member inside of a member is not given twice
 --- request
 POST /api/token
 {"userId": 5, "more": [{"a": 1}, {"b": {"c": 1, "d": 2, "c": 3}}]}

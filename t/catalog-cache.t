@@ -43,6 +43,15 @@ sub from { my ($concert, $size) = @_;
 sub hits { return $_[0]->metric('concert_catalog_hits_total') }
 sub misses { return $_[0]->metric('concert_catalog_misses_total') }
 
+# Every page has one.
+sub etag {
+    my ($answer) = @_;
+    my $etag = $answer->header('ETag') // '';
+
+    die "no ETag: $answer->{status} '$etag'" if $etag !~ /^(?:W\/)?"[^"]+"$/;
+    return $etag;
+}
+
 # What of an answer must not depend on where it came from.
 sub whole {
     my ($answer) = @_;
@@ -209,7 +218,7 @@ sub reload {
                   whole($page), "GET with If-None-Match: $other";
     }
 
-    isnt $ann->get(from($next, 1))->header('ETag'), $etag,
+    isnt etag($ann->get(from($next, 1))), $etag,
          'another page has another ETag';
     is $nginx->metric('concert_request_duration_seconds_count'
                       . '{route="concerts",status="3xx"}'), 8,
@@ -233,15 +242,14 @@ sub reload {
     my $new = $ann->get($path);
 
     like $new->body, qr/"New"/, 'without memory a change is seen at once';
-    isnt $new->header('ETag'), $old->header('ETag'), 'by another ETag';
+    isnt etag($new), etag($old), 'by another ETag';
 
     rename_concert($concert, 'Old');
     is $ann->get($path, undef, 'If-None-Match' => $old->header('ETag'))
            ->status, 304, 'what is as it was has the ETag that it had';
     my $next = concert();
     is $ann->get($path)->body, $old->body, 'what a page leads on to';
-    isnt $ann->get($path)->header('ETag'), $old->header('ETag'),
-         'is a part of it';
+    isnt etag($ann->get($path)), etag($old), 'is a part of it';
 
     my $absent = "/api/concerts/schedules/" . ($next + 1);
     is_problem $ann->get($absent), 'concert_not_found', 'a concert is not yet';

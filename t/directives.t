@@ -951,7 +951,7 @@ qr/\[emerg\].*cannot open "\/nowhere\/key"/
 
 
 
-=== TEST 99: and not be empty
+=== TEST 99: the secret key of a payment gateway is not empty
 --- http_config
 concert_gateway https://api.tosspayments.com secret_key_file=/dev/null;
 --- must_die
@@ -987,7 +987,7 @@ qr/\[emerg\].*unknown parameter "retries=3"/
 
 
 
-=== TEST 103: its times are times
+=== TEST 103: the timeout of a payment gateway is a time
 --- http_config
 concert_gateway https://api.tosspayments.com timeout=soon;
 --- must_die
@@ -1005,7 +1005,7 @@ qr/\[emerg\].*cards need a payment gateway: write concert_gateway/
 
 
 
-=== TEST 105: so do charges by card
+=== TEST 105: charges by card need a payment gateway
 --- http_config
 concert_charge card;
 --- must_die
@@ -1023,7 +1023,7 @@ qr/\[emerg\].*invalid value "coins": write "concert_payment_method balance"/
 
 
 
-=== TEST 107: so does a breaker
+=== TEST 107: a breaker needs a payment gateway
 --- http_config
 concert_breaker sliding_window_size=10;
 --- must_die
@@ -1032,7 +1032,7 @@ qr/\[emerg\].*cards need a payment gateway: write concert_gateway/
 
 
 
-=== TEST 108: so do longer holds when it is away
+=== TEST 108: longer holds while the gateway is away need a payment gateway
 --- http_config
 concert_hold_extend_on_outage 5m;
 --- must_die
@@ -1050,7 +1050,7 @@ qr/\[emerg\].*unknown parameter "ring_buffer_size=10"/
 
 
 
-=== TEST 110: its rates are percent
+=== TEST 110: the failure rate of a breaker is in percent
 --- http_config
 concert_breaker failure_rate_threshold=half;
 --- must_die
@@ -1059,7 +1059,7 @@ qr/\[emerg\].*invalid "failure_rate_threshold=half": write it as failure_rate_th
 
 
 
-=== TEST 111: and are more than nothing
+=== TEST 111: the failure rate of a breaker is more than nothing
 --- http_config
 concert_breaker failure_rate_threshold=0;
 --- must_die
@@ -1068,7 +1068,7 @@ qr/\[emerg\].*failure_rate_threshold is out of its limits/
 
 
 
-=== TEST 112: its window is of calls or of time
+=== TEST 112: the window of a breaker is of a type that it knows
 --- http_config
 concert_breaker sliding_window_type=calls;
 --- must_die
@@ -1077,7 +1077,7 @@ qr/\[emerg\].*invalid "sliding_window_type=calls": write it as sliding_window_ty
 
 
 
-=== TEST 113: its switches are on or off
+=== TEST 113: a switch of a breaker is on or off
 --- http_config
 concert_breaker automatic_transition_from_open_to_half_open_enabled=yes;
 --- must_die
@@ -1086,7 +1086,7 @@ qr/\[emerg\].*invalid "automatic_transition_from_open_to_half_open_enabled=yes":
 
 
 
-=== TEST 114: and there is one
+=== TEST 114: concert_breaker is given once
 --- http_config
 concert_breaker sliding_window_type=count;
 concert_breaker sliding_window_size=10;
@@ -1105,7 +1105,7 @@ qr/\[emerg\].*must be at most a year: write a time, as 3s/
 
 
 
-=== TEST 116: so is a hold that an outage makes longer
+=== TEST 116: an outage makes a hold longer by a year at most
 --- http_config
 concert_hold_extend_on_outage 4000000d;
 --- must_die
@@ -1114,7 +1114,7 @@ qr/\[emerg\].*must be at most a year: write a time, as 3s/
 
 
 
-=== TEST 117: so a token lives for a year at most
+=== TEST 117: a token lives for a year at most
 --- queue: ttl=4000000d
 --- must_die
 --- error_log eval

@@ -24,7 +24,7 @@ Expires: \w{3}, .* GMT
 
 
 
-=== TEST 2: so it does where nothing may be kept
+=== TEST 2: expires takes the place of a Cache-Control that forbids to keep an answer
 --- data
 $user = stranger()
 --- config
@@ -159,7 +159,7 @@ ETag: W/"[0-9a-f]{8}"
 
 
 
-=== TEST 10: and is written anew in another charset by its type
+=== TEST 10: a file of the operators' page is written anew in another charset by its type
 --- http_config
 charset_map koi8-r utf-8 { A9 C2A9; }
 --- config

@@ -98,6 +98,9 @@ sub ended {
     is $again->status, 200, 'who lost a seat may take it again';
     isnt $again->json->{reservationId}, $held,
          'a seat taken again is held anew';
+    is sql("select reservation_id from concert.seats
+            where schedule_id = $schedule and seat_id = 2"),
+       $again->json->{reservationId}, 'by the reservation that it names';
 
     undef $job;
 

@@ -25,7 +25,7 @@ X-Bot: 1
 
 
 
-=== TEST 2: so is a body
+=== TEST 2: a body reaches a route where an if holds
 --- data
 $user = user(5)
 --- config
@@ -138,7 +138,7 @@ Content-Type: application/json
 
 
 
-=== TEST 9: who is not is refused
+=== TEST 9: who is not allowed by limit_except is refused
 --- config
 location = /queue {
     limit_except GET { deny all; }
@@ -155,7 +155,7 @@ Content-Type: application/json
 
 
 
-=== TEST 10: and may use the methods that are excepted
+=== TEST 10: who is refused by limit_except may use the methods that it excepts
 --- config
 location = /queue {
     limit_except GET { deny all; }
@@ -329,7 +329,7 @@ GET /v1/$user
 
 
 
-=== TEST 24: so it is when the path became shorter
+=== TEST 24: the id of a path is the last segment when rewriting has made it shorter
 --- data
 $user = user(5)
 --- config

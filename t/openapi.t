@@ -287,8 +287,10 @@ sub wrong_requests {
             $try->("a body of $_", '', body => $_)
                 for '', ' ', 'x', 'null', '[]', '"userId"', '{"userId":1',
                     "\xef\xbb\xbf{}", "{\"userId\":\"\xff\"}",
-                    '{"userId":"\ud800"}', '{}{}', '{"userId":1,"userId":1}',
+                    '{"userId":"\ud800"}', '{}{}',
                     $schema->{minProperties} ? ('{}', '{"x":1}') : ();
+
+            $try->('two userId', 'userId', body => '{"userId":1,"userId":1}');
         }
 
         next if !$operation->{responses}{400};

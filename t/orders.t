@@ -41,6 +41,7 @@ sub row { return sql("select $_[1] from concert.orders
        "$User|$held|3000|", 'it is kept, and not used yet';
 
     my $again = order(reservationId => 0 + $held)->json->{orderId};
+    like $again, $Id, 'a hold can be ordered again';
     isnt $again, $order, 'each attempt has an order of its own';
 
     my @parts = map { substr $_, 0, 18 } $order, $again;

@@ -220,8 +220,8 @@ for my $name ('GET /ops/', 'GET /ops/ops.js',
     my $request = $name =~ s/\{\w+\}/1/r;
     my $rebound = plain($Local, $request, "evil.example:$Local->{port}");
 
-    isnt plain($Local, $request, $Local_name)->status, 403,
-         "$name is open to this machine";
+    unlike plain($Local, $request, $Local_name)->status, qr/^(?:0|403|5..)$/,
+           "$name is open to this machine";
     is_problem $rebound, 'forbidden', 'but not under a name of elsewhere';
     is_deeply [ $Api->complaints('x-other-people', $rebound) ], [],
               'as the document says';

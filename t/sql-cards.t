@@ -60,8 +60,11 @@ my %Becomes = (
     is $order->{outcome}, 'ok', 'a hold can be ordered';
     is $order->{amount}, 600, 'for what it costs';
     like $order->{order_id}, UUID, 'by an id that the gateway takes';
-    isnt +(place([$ann, $held]))[0]{order_id}, $order->{order_id},
-       'every attempt has an order of its own';
+
+    my ($again) = place([$ann, $held]);
+    like $again->{order_id}, UUID, 'a hold can be ordered again';
+    isnt $again->{order_id}, $order->{order_id},
+         'every attempt has an order of its own';
 
     my $operation = operation();
     my @twice = map { place([$ann, $held, undef, $operation]) } 1, 2;

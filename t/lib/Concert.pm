@@ -558,6 +558,23 @@ sub server {
 END
 }
 
+# With reloads (TEST_NGINX_USE_HUP) openresty's Test::Nginx asks its own server,
+# which that one hides, for the version of the configuration.
+sub version_server {
+    return '' if !$ENV{TEST_NGINX_USE_HUP};
+
+    return <<"END";
+    server {
+        listen 127.0.0.1:$Port;
+        server_name Test-Nginx;
+        location = /ver {
+            proxy_pass http://127.0.0.2:$Port;
+            proxy_set_header Host Test-Nginx;
+        }
+    }
+END
+}
+
 
 # --- sections of blocks ----------------------------------------------------
 
@@ -595,7 +612,7 @@ sub prepare_block {
     $block->set_value(http_config =>
         http_directives($block->http_config // '', $block->queue // '',
                         $block->without // '', 'read=1 write=1')
-        . "\n" . server($Port, $config));
+        . "\n" . server($Port, $config) . version_server());
 
     $block->set_value(config => '');
 
@@ -1161,7 +1178,11 @@ sub leave { my $self = shift; return $self->delete("/api/token/$self->{id}") }
 sub is_active {
     my ($self) = @_;
 
-    return $self->get("/api/token/status/$self->{id}")->{body} eq 'true';
+    my $answer = $self->get("/api/token/status/$self->{id}");
+    die "status of $self->{id}: $answer->{status} $answer->{body}"
+        if $answer->{body} !~ /^(?:true|false)$/;
+
+    return $answer->{body} eq 'true';
 }
 
 sub balance {
