@@ -133,14 +133,33 @@ ngx_http_concert_lane_init(ngx_http_concert_group_t *group,
 void
 ngx_http_concert_group_exit(ngx_http_concert_group_t *group)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                i, k;
+    ngx_queue_t              *q;
+    ngx_http_concert_call_t  *call;
+    ngx_http_concert_lane_t  *lane;
 
     if (group->lanes == NULL) {
         return;
     }
 
+    /* what a thread has done is not delivered any more: nobody has the calls */
+
     for (i = 0; i < group->nlanes; i++) {
-        group->store->close(&group->lanes[i]);
+        lane = &group->lanes[i];
+
+        group->store->close(lane);
+
+        for (k = 0; k < lane->ncalls; k++) {
+            ngx_http_concert_call_destroy(lane->calls[k]);
+        }
+    }
+
+    while (!ngx_queue_empty(&group->waiting)) {
+        q = ngx_queue_head(&group->waiting);
+        call = ngx_queue_data(q, ngx_http_concert_call_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_http_concert_call_destroy(call);
     }
 }
 

@@ -100,7 +100,7 @@ struct ngx_http_concert_group_s {
 ngx_int_t ngx_http_concert_group_init(ngx_http_concert_group_t *group,
     ngx_cycle_t *cycle);
 
-/* closes the connections; threads no longer run */
+/* closes the connections and forgets the calls; threads no longer run */
 void ngx_http_concert_group_exit(ngx_http_concert_group_t *group);
 
 /*
