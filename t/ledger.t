@@ -53,7 +53,8 @@ my ($ann, $bob) = users(2, 5000);
 my $paid = paid($ann, $schedule, 1);
 my $held = hold($ann, $schedule, 2);
 my $transfer = sql("select transfer_id from concert.transfers
-                    where debit_account = $ann");
+                    where credit_account = $ann");
+my $payment = payment_of($paid);
 
 # What must not be possible: title => statement.
 my @refused = (
@@ -143,16 +144,26 @@ my @refused = (
     'a reservation has a status that is one' =>
         "update concert.reservations set status = 'SOLD'
          where reservation_id = $held",
-    'a payment is not made without a transfer' =>
+    'a payment is not made without its money' =>
         "insert into concert.payments
              (operation, reservation_id, user_id, amount, method, status)
          values (gen_random_uuid(), $held, $ann, 1000, 'balance', 'PAID')",
     'a reservation is not paid twice' =>
         "insert into concert.payments
-             (operation, reservation_id, user_id, amount, method, status,
-              transfer_id)
-         values (gen_random_uuid(), $paid, $ann, 1000, 'balance', 'PAID',
-                 $transfer)",
+             (operation, reservation_id, user_id, amount, method, status)
+         values (gen_random_uuid(), $paid, $ann, 1000, 'balance', 'PAID')",
+    'a payment from a balance is not changed' =>
+        "update concert.payments set amount = 1
+         where payment_id = $payment",
+    'a payment from a balance is not deleted' =>
+        "delete from concert.payments where payment_id = $payment",
+    'payments are not emptied' =>
+        'truncate concert.payments cascade',
+    'a reservation is not deleted' =>
+        "delete from concert.reservations where reservation_id = $paid",
+    'a reservation does not change its user' =>
+        "update concert.reservations set user_id = $bob
+         where reservation_id = $held",
 );
 
 while (my ($title, $statement) = splice @refused, 0, 2) {

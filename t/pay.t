@@ -48,7 +48,7 @@ $user POST /api/reservations/payments {"userId": $user, "reservationId": $held, 
 GET /api/balance/$user
 --- response_body_like: 2000
 --- sql
-select credit_account, amount from concert.transfers where debit_account = $user
+select credit_account, amount from concert.moves where debit_account = $user
 --- sql_out: 0|3000
 
 

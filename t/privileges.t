@@ -183,7 +183,8 @@ is_deeply [ allowed('create table concert.mine (id bigint)',
     my $owner = "$Owner dbname=$database";
     my $migrate = "$ENV{TEST_NGINX_CONCERT_CONF}/stack/migrate";
 
-    my $last = () = glob "$ENV{TEST_NGINX_CONCERT_CONF}/schema/[0-9]*.sql";
+    my ($last) = reverse map { m{(\d+)\.sql$} ? 0 + $1 : () }
+                 sort glob "$ENV{TEST_NGINX_CONCERT_CONF}/schema/upgrade/*.sql";
 
     sql("create database $database");
     is qx($migrate '$owner' 2>&1), "schema: version 0 to $last\n",

@@ -837,7 +837,7 @@ is_broken('', 'after every verdict in every state every rule holds');
              "update concert.payments
               set transfer_id = (select transfer_id from concert.payments
                                  where payment_id = $refunded->{payment_id})
-              where payment_id = $paid->{payment_id}", $transfer);
+              where payment_id = $paid->{payment_id}", $whole, $transfer);
     $found->('a refund without money',
              "update concert.refunds set transfer_id = null
               where payment_id = $refunded->{payment_id}", $whole, $back);

@@ -171,7 +171,7 @@ sub schedule_times {
 # --- functions that read ----------------------------------------------------
 
 sub reads {
-    is(one('select version from concert.ready()'), schema_files(),
+    is(one('select version from concert.ready()'), schema_version(),
        'ready tells the version of the schema');
 
     is_deeply([map { [@$_{qw(request balance)}] }
@@ -431,7 +431,7 @@ sub payments {
     is(one("select string_agg(l.account_id || ':' || l.amount, ' '
                               order by l.account_id)
             from concert.ledger l
-            join concert.payments p using (transfer_id)
+            join concert.payments p using (operation)
             where p.payment_id = $paid->{payment_id}"), "0:600 $a:-600",
        'in two ledger rows');
 
@@ -961,8 +961,8 @@ sub forbidden_states {
     my ($held, $others, $paid, $others_paid) = @ids;
     my @payments = map { $_->{payment_id} }
                    pay([$a, $paid, 100], [$b, $others_paid, 100]);
-    my $transfer = one("select transfer_id from concert.payments
-                        where payment_id = $payments[0]");
+    my $transfer = one("select transfer_id from concert.transfers
+                        where credit_account = $a");
 
     my $new_reservation = sub {
         my ($status, $seats, $payment) = @_;
@@ -1050,15 +1050,83 @@ sub forbidden_states {
     $refused->('a second payment of a reservation',
                "insert into concert.payments
                     (operation, reservation_id, user_id, amount, method,
-                     status, transfer_id)
-                values (gen_random_uuid(), $paid, $a, 100, 'balance', 'PAID',
-                        $transfer)");
+                     status)
+                values (gen_random_uuid(), $paid, $a, 100, 'balance',
+                        'PAID')");
     $refused->('a payment without money',
                "insert into concert.payments
                     (operation, reservation_id, user_id, amount, method,
                      status)
                 values (gen_random_uuid(), $held, $a, 200, 'balance',
                         'PAID')");
+    $refused->('a payment by a balance with the money of another',
+               "insert into concert.payments
+                    (operation, reservation_id, user_id, amount, method,
+                     status, transfer_id)
+                values (gen_random_uuid(), $held, $a, 200, 'balance', 'PAID',
+                        $transfer)");
+    $refused->('a payment of less than its reservation costs',
+               "update concert.seats set hold_until = 'infinity'
+                where reservation_id = $held",
+               "with paid as (
+                    insert into concert.payments
+                        (payment_id, operation, reservation_id, user_id,
+                         amount, method, status)
+                    overriding system value
+                    values (880000000, gen_random_uuid(), $held, $a, 199,
+                            'balance', 'PAID')
+                )
+                update concert.reservations
+                set status = 'PAID', payment_id = 880000000
+                where reservation_id = $held");
+    $refused->('a payment from the balance of another',
+               "update concert.seats set hold_until = 'infinity'
+                where reservation_id = $held",
+               "with paid as (
+                    insert into concert.payments
+                        (payment_id, operation, reservation_id, user_id,
+                         amount, method, status)
+                    overriding system value
+                    values (880000000, gen_random_uuid(), $held, $b, 200,
+                            'balance', 'PAID')
+                )
+                update concert.reservations
+                set status = 'PAID', payment_id = 880000000
+                where reservation_id = $held");
+    $refused->('a paid reservation that leaves its payment for another',
+               "update concert.seats set hold_until = 'infinity'
+                where reservation_id = $paid",
+               "with paid as (
+                    insert into concert.payments
+                        (payment_id, operation, reservation_id, user_id,
+                         amount, method, status)
+                    overriding system value
+                    values (880000000, gen_random_uuid(), $paid, $a, 100,
+                            'balance', 'PAID')
+                )
+                update concert.reservations
+                set payment_id = 880000000
+                where reservation_id = $paid");
+    $refused->('a payment from a balance that is changed',
+               "update concert.payments set amount = 99
+                where payment_id = $payments[0]");
+    $refused->('payments that are truncated',
+               'truncate concert.payments cascade');
+    $refused->('a reservation that is deleted',
+               "delete from concert.reservations
+                where reservation_id = $held");
+    $refused->('a reservation of another user',
+               "update concert.reservations set user_id = $b
+                where reservation_id = $held");
+    $refused->('a reservation of nobody',
+               "insert into concert.reservations
+                    (operation, user_id, schedule_id, seat_ids, total_price,
+                     status, hold_until)
+                values (gen_random_uuid(), 999999999, $schedule, '{10}', 100,
+                        'CANCELLED', now())");
+    $refused->('a reservation that names a payment which is not its own',
+               "update concert.reservations set payment_id = $payments[0]
+                where reservation_id = $held");
 
     $refused->('a negative balance',
                transfer_sql($a, 0, balance($a) + 1));
@@ -1115,6 +1183,7 @@ sub planted_damage {
                 [$b, $concert, $schedule, [4]]);
     my ($payment) = map { $_->{payment_id} }
                     pay([$a, $paid, 100], [$b, $other, 100]);
+    my $card = paid_by_card($b, $concert, $schedule, 5);
 
     my $found = sub {
         my ($title, $rules, @statements) = @_;
@@ -1138,6 +1207,9 @@ sub planted_damage {
     my $sold = 'a sold seat has its reservation';
     my $exactly = 'a paid reservation has exactly one payment, of its price';
     my $of_payment = 'a payment has its paid reservation';
+    my $whole = 'a payment by card has what belongs to its state';
+    my $gateway = 'what the gateway paid equals the payments by card';
+    my $waits = 'a hold that runs out is waited for';
 
     is_deeply(violations(), {}, 'without damage nothing is found');
 
@@ -1146,15 +1218,28 @@ sub planted_damage {
               where account_id = $a");
     $found->('a transfer that no balance knows', [$balance],
              transfer_sql(-1, $a, 5));
-    $found->('a transfer that was changed', [$balance, $sales, $transfer],
+    $found->('a transfer that was changed', [$gateway, $sales, $transfer],
              "update concert.transfers set amount = amount + 1
-              where transfer_id = (select transfer_id from concert.payments
-                                   where payment_id = $payment)");
+              where operation = (select operation from concert.payments
+                                 where payment_id = $card)");
+    $found->('a charge that was changed', [$balance],
+             "update concert.transfers set amount = amount + 1
+              where credit_account = $a");
     $found->('sales without a payment', [$balance, $sales],
              transfer_sql($a, 0, 7));
-    $found->('a payment of another amount', [$exactly, $sales, $transfer],
+    $found->('a payment of another amount', [$balance, $exactly],
              "update concert.payments set amount = 99
               where payment_id = $payment");
+    $found->('a payment by card of another amount',
+             [$exactly, $gateway, $sales, $transfer, $whole],
+             "update concert.payments set amount = 99
+              where payment_id = $card");
+    $found->('a payment from another balance', [$balance],
+             "update concert.payments set user_id = $b
+              where payment_id = $payment");
+    $found->('a hold that nobody ends', [$waits],
+             "delete from concert.holds
+              where $held = any (reservation_ids)");
     $found->('a sold seat set free', [$for_good],
              "update concert.seats
               set reservation_id = null, hold_until = '-infinity'
@@ -1176,9 +1261,6 @@ sub planted_damage {
               where reservation_id = $paid");
     $found->('a payment of another reservation',
              [$exactly],
-             'drop index concert.payments_one_live',
-             'alter table concert.reservations
-              drop constraint reservations_payment_id_reservation_id_fkey',
              "update concert.payments set reservation_id = $other
               where payment_id = $payment");
 }
@@ -1490,6 +1572,20 @@ sub claim {
                                    array[o.order_id], array['key'], 0, null) c");
 }
 
+# A seat that a card has paid; the payment.
+sub paid_by_card {
+    my ($user, $concert, $schedule, $seat) = @_;
+
+    my ($held) = reserve([$user, $concert, $schedule, [$seat]]);
+    claim($user, $held->{reservation_id});
+    my $payment = one("select payment_id from concert.reservations
+                       where reservation_id = $held->{reservation_id}");
+    one("select status from concert.settle(array[$payment], array['approved'],
+                                           array[$held->{total_price}],
+                                           array[null], array[null])");
+    return $payment;
+}
+
 sub call {
     my ($function, @parameters) = @_;
     return "select row_to_json(r) from concert.$function("
@@ -1621,7 +1717,10 @@ sub blocked {
     return 0;
 }
 
-sub schema_files { return scalar(() = glob "$Conf/schema/[0-9]*.sql") }
+sub schema_version {
+    return max(map { m{(\d+)\.sql$} ? 0 + $1 : 0 }
+               glob "$Conf/schema/upgrade/*.sql");
+}
 
 sub make_database {
     my $output = qx(psql -X -q -v ON_ERROR_STOP=1 -d postgres \\
@@ -1629,18 +1728,15 @@ sub make_database {
     BAIL_OUT("cannot make a database: $output") if $?;
     $Made = $$;
 
-    my $version = 0;
-
     for my $file (sort glob "$Conf/schema/[0-9]*.sql") {
         $output = qx(psql -X -q -v ON_ERROR_STOP=1 -1 -d $Database \\
                      -f '$file' 2>&1);
         BAIL_OUT("$file: $output") if $?;
-        $version++;
     }
 
     $Psql = Session->new($Database);
-    $Psql->does("insert into concert.schema_version (version)
-                 values ($_)") for 1 .. $version;
+    $Psql->does('insert into concert.schema_version (version) values ('
+                . schema_version() . ')');
 }
 
 END {

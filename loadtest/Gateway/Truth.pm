@@ -26,7 +26,7 @@ select o.order_id, coalesce(p.status, ''), o.amount, coalesce(r.status, ''),
        coalesce(cardinality(r.seat_ids), 0),
        exists (select
                from concert.payments b
-               where b.reservation_id = o.reservation_id
+               where b.payment_id = r.payment_id
                  and b.status = 'PAID')
 from concert.orders o
 left join concert.payments p on p.payment_id = o.payment_id

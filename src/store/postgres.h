@@ -15,8 +15,8 @@
 #include "core/lane.h"
 
 
-/* the schema that this module was written for: the last of conf/schema/ */
-#define NGX_HTTP_CONCERT_SCHEMA_VERSION  8
+/* the schema that this module was written for: the last of conf/schema/upgrade */
+#define NGX_HTTP_CONCERT_SCHEMA_VERSION  9
 
 
 typedef struct {

@@ -26,116 +26,13 @@
 -- REFUNDED leave it HELD if its time is not over, else EXPIRED; a payment that was
 -- PAID leaves it CANCELLED.
 --
--- Locks follow those of 001_tables.sql: seats, reservations, accounts, then
--- orders by id.  A payment and its refund change only under the lock of the
--- order or, where a balance paid, of the reservation.  claim, settle and refund
--- work on one request after the other, unlike those of 002_functions.sql: there
--- are as many of them as the gateway has answers, not as the house has clicks.
+-- A payment and its refund change only under the lock of the order or, where a
+-- balance paid, of the reservation's seats.  claim, settle and refund work on one
+-- request after the other, unlike reserve and pay: there are as many of them as
+-- the gateway has answers, not as the house has clicks.
 
 
--- One attempt to pay, with all that the gateway knows it by.  Without payment_id
--- it is not used yet.
-
-create table concert.orders (
-    order_id        text collate "C" primary key
-                    check (order_id ~ '^[A-Za-z0-9_-]{6,64}$'),
-    user_id         bigint not null references concert.accounts,
-    reservation_id  bigint references concert.reservations,
-    amount          bigint not null check (amount between 1 and 9007199254740991),
-    created_at      timestamptz not null default now(),
-    payment_id      bigint,
-    payment_key     text collate "C" check (length(payment_key) between 1 and 200),
-    pending_since   timestamptz,
-    next_look_at    timestamptz,
-    tries           integer not null default 0,
-    code            text,
-    reason          text,
-    check ((payment_id is null) = (payment_key is null)),
-    check (payment_id is not null
-           or num_nonnulls(pending_since, next_look_at, code, reason) = 0)
-);
-
-comment on column concert.orders.reservation_id is 'null: a top-up';
-comment on column concert.orders.pending_since is 'null: not PENDING';
-comment on column concert.orders.next_look_at is
-    'when the gateway is to be asked what became of it';
-comment on column concert.orders.tries is 'how often the answer was not known';
-comment on column concert.orders.code is 'the gateway''s, as is the reason';
-
-create unique index orders_of_payment on concert.orders (payment_id)
-    where payment_id is not null;
-
-create index orders_pending on concert.orders (pending_since)
-    where pending_since is not null;
-
-create index orders_due on concert.orders (next_look_at)
-    where next_look_at is not null;
-
-create index orders_unused on concert.orders (created_at)
-    where payment_id is null;
-
--- Money on its way back; the operation is the key of the request that tells the
--- gateway.
-
-create table concert.refunds (
-    payment_id   bigint primary key,
-    operation    uuid not null unique,
-    reason       text,
-    transfer_id  bigint references concert.transfers,
-    created_at   timestamptz not null default now(),
-    finished_at  timestamptz,
-    check (transfer_id is null or finished_at is not null)
-);
-
-create index refunds_open on concert.refunds (created_at)
-    where finished_at is null;
-
-
--- What stays as it is, and the only ways from state to state.
-
-create function concert.check_payment_change() returns trigger
-language plpgsql as $$
-begin
-    if (new.payment_id, new.operation, new.user_id, new.amount, new.method,
-        new.created_at)
-       <> (old.payment_id, old.operation, old.user_id, old.amount, old.method,
-           old.created_at)
-       or new.reservation_id is distinct from old.reservation_id
-       or (old.status || '-' || new.status <> 'PENDING-PAID'
-           and (new.transfer_id is distinct from old.transfer_id
-                or new.paid_at is distinct from old.paid_at))
-    then
-        raise exception 'payment % stays what it is', old.payment_id
-            using errcode = 'integrity_constraint_violation';
-    end if;
-
-    if new.status <> old.status
-       and old.status || '-' || new.status
-           not in ('PENDING-PAID', 'PENDING-DECLINED', 'PENDING-REFUNDING',
-                   'PENDING-REFUNDED', 'DECLINED-REFUNDING', 'PAID-REFUNDING',
-                   'PAID-REFUNDED', 'REFUNDING-REFUNDED')
-    then
-        raise exception 'payment % does not go from % to %', old.payment_id,
-                        old.status, new.status
-            using errcode = 'integrity_constraint_violation';
-    end if;
-
-    return new;
-end
-$$;
-
-create trigger payments_change_by_the_rules
-    before update on concert.payments
-    for each row execute function concert.check_payment_change();
-
-create trigger payments_begin_pending
-    before insert on concert.payments
-    for each row when (new.method = 'card' and new.status <> 'PENDING')
-    execute function concert.refuse('a payment by card begins PENDING');
-
-create trigger payments_stay
-    before delete on concert.payments
-    for each row execute function concert.refuse('a payment is never deleted');
+-- What stays as it is.
 
 create trigger orders_keep_their_payment
     before update on concert.orders
@@ -164,7 +61,8 @@ create trigger refunds_stay
     for each row execute function concert.refuse('a refund is never deleted');
 
 -- Whether a payment has all that belongs to its state: the state of its
--- reservation, an order of the same that somebody looks after, a refund.
+-- reservation, an order of the same that somebody looks after, a refund, and the
+-- transfers that it names.
 
 create function concert.payment_is_whole(p_payment bigint) returns boolean
 language sql stable as $$
@@ -182,7 +80,19 @@ language sql stable as $$
        and (f.payment_id is not null) = (p.status in ('REFUNDING', 'REFUNDED'))
        and (f.finished_at is not null) = (p.status = 'REFUNDED')
        and (p.status <> 'REFUNDED'
-            or (f.transfer_id is null) = (p.transfer_id is null))
+            or (f.transfer_id is not null) = (p.transfer_id is not null
+                                             or (p.method = 'balance'
+                                                 and p.amount > 0)))
+       and (p.transfer_id is null
+            or exists (select
+                       from concert.transfers t
+                       where t.operation = p.operation
+                         and t.transfer_id = p.transfer_id))
+       and (f.transfer_id is null
+            or exists (select
+                       from concert.transfers t
+                       where t.operation = f.operation
+                         and t.transfer_id = f.transfer_id))
     from concert.payments p
     left join concert.reservations r on r.reservation_id = p.reservation_id
                                     and r.payment_id = p.payment_id
@@ -222,8 +132,9 @@ create constraint trigger refunds_have_their_payment
     for each row
     execute function concert.check_payment_is_whole();
 
--- The same from the other side.  A reservation that a balance pays does not
--- come by here.
+-- The same from the other side.  A payment is one of its reservation's only if
+-- that names it, so one that is PENDING or PAID is never left.  A reservation that
+-- a balance pays does not come by here.
 
 create function concert.check_reservation_is_paid() returns trigger
 language plpgsql
@@ -231,16 +142,19 @@ security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select
                from concert.reservations r
-               left join concert.payments p
-                      on p.reservation_id = r.reservation_id
-                     and p.status in ('PENDING', 'PAID')
+               left join concert.payments p on p.payment_id = r.payment_id
                where r.reservation_id = new.reservation_id
                  and case r.status
                      when 'PAYING' then p.status = 'PENDING'
-                                        and p.payment_id = r.payment_id
                      when 'PAID' then p.status = 'PAID'
-                                      and p.payment_id = r.payment_id
-                     else p.payment_id is null end is not true)
+                     else p.status is null or p.status not in ('PENDING', 'PAID')
+                     end is not true)
+       or exists (select
+                  from concert.reservations r
+                  join concert.payments p on p.payment_id = old.payment_id
+                  where r.reservation_id = new.reservation_id
+                    and r.payment_id is distinct from old.payment_id
+                    and p.status in ('PENDING', 'PAID'))
     then
         raise exception 'reservation % does not have its payment',
                         new.reservation_id
@@ -254,7 +168,8 @@ $$;
 create constraint trigger reservations_have_their_payment
     after update on concert.reservations
     deferrable initially deferred
-    for each row when (new.status = 'PAYING' or old.status in ('PAYING', 'PAID'))
+    for each row when (new.status = 'PAYING' or old.status in ('PAYING', 'PAID')
+                       or old.payment_id <> new.payment_id)
     execute function concert.check_reservation_is_paid();
 
 
@@ -272,7 +187,7 @@ security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
     return query
-    select p.payment_id, p.reservation_id, p.amount, p.status,
+    select p.payment_id, p.reservation_id, p.amount::bigint, p.status,
            concert.epoch_ms(coalesce(p.paid_at, p.created_at)), p.method,
            o.code, o.reason
     from concert.payments p
@@ -283,11 +198,12 @@ end
 $$;
 
 -- How many payments and refunds the gateway has not settled yet, and for how
--- long the oldest of them has waited; null: there is none.
+-- long the oldest of them has waited; null: there is none.  Deposits that are
+-- awaited are not among the pending.
 
 create function concert.unsettled()
 returns table (pending bigint, pending_age_ms bigint,
-               refunding bigint, refunding_age_ms bigint)
+               refunding bigint, refunding_age_ms bigint, deposits bigint)
 language plpgsql stable
 security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -296,13 +212,19 @@ declare
 begin
     return query
     select o.count, concert.epoch_ms(v_now) - concert.epoch_ms(o.oldest),
-           f.count, concert.epoch_ms(v_now) - concert.epoch_ms(f.oldest)
+           f.count, concert.epoch_ms(v_now) - concert.epoch_ms(f.oldest),
+           d.count
     from (select count(*), min(pending_since) as oldest
           from concert.orders
-          where pending_since is not null) o
+          where pending_since is not null
+            and not deposit) o
     cross join (select count(*), min(created_at) as oldest
                 from concert.refunds
-                where finished_at is null) f;
+                where finished_at is null) f
+    cross join (select count(*)
+                from concert.orders
+                where pending_since is not null
+                  and deposit) d;
 end
 $$;
 
@@ -413,6 +335,14 @@ language sql immutable as $$
                 else 0 end
 $$;
 
+-- Whether it has moved its money.
+
+create function concert.payment_moved(p_payment concert.payments) returns boolean
+language sql immutable as $$
+    select case p_payment.method when 'balance' then p_payment.amount > 0
+                                 else p_payment.transfer_id is not null end
+$$;
+
 -- Moves a payment to PAID, DECLINED, REFUNDING or REFUNDED, with everything that
 -- belongs to it.  All is locked.  p_operation: the refund's.
 
@@ -432,7 +362,7 @@ begin
         returning transfer_id into v_transfer;
     end if;
 
-    if p_status = 'REFUNDED' and p_payment.transfer_id is not null then
+    if p_status = 'REFUNDED' and concert.payment_moved(p_payment) then
         insert into concert.transfers
             (operation, debit_account, credit_account, amount, created_at)
         values (p_operation, concert.payment_credit(p_payment),
@@ -595,14 +525,15 @@ $$;
 -- with the same payment key is a repeat, which is answered with the payment as it
 -- is now; its operation, the key for the gateway, is then not the request's.
 -- p_look_ms: when the payment is due to be looked up, should nobody settle it.
--- p_max_pending (null: no limit): so many may be PENDING, and as many more as
--- other sessions claim at the same time; then the outcome is 'overloaded'.
+-- p_max_pending (null: no limit): so many may be PENDING that wait for no deposit,
+-- and as many more as other sessions claim at the same time; then the outcome is
+-- 'overloaded'.
 -- Locks the seats, the reservations, the orders.
 
-create function concert.claim(p_operations uuid[], p_users bigint[],
-                              p_reservations bigint[], p_amounts bigint[],
-                              p_orders text[], p_payment_keys text[],
-                              p_look_ms bigint, p_max_pending bigint)
+create function concert.claim(
+    p_operations uuid[], p_users bigint[], p_reservations bigint[],
+    p_amounts bigint[], p_orders text[], p_payment_keys text[],
+    p_look_ms bigint, p_max_pending bigint)
 returns table (request bigint, outcome text, payment_id bigint,
                operation uuid, amount bigint, status text, paid_ms bigint,
                code text, reason text)
@@ -624,6 +555,7 @@ begin
                   from (select
                         from concert.orders o
                         where o.pending_since is not null
+                          and not o.deposit
                         limit p_max_pending) o);
 
     for q in
@@ -640,17 +572,9 @@ begin
           and o.user_id = q.user_id
           and o.reservation_id is not distinct from q.reservation_id;
 
-        v_payment := (select p.payment_id
-                      from concert.payments p
-                      where p.operation = q.operation);
-
-        if v_payment is null
-           and v_order.payment_key = q.payment_key
-           and v_order.amount = q.amount
-        then
-            v_payment := v_order.payment_id;
-        end if;
-
+        v_payment := case when v_order.payment_key = q.payment_key
+                               and v_order.amount = q.amount
+                          then v_order.payment_id end;
         outcome := 'ok';
 
         if v_payment is null then
@@ -723,71 +647,11 @@ create function concert.claimed(p_payment bigint)
 returns table (payment_id bigint, operation uuid, amount bigint, status text,
                paid_ms bigint, code text, reason text)
 language sql stable as $$
-    select p.payment_id, p.operation, p.amount, p.status,
+    select p.payment_id, p.operation, p.amount::bigint, p.status,
            concert.epoch_ms(coalesce(p.paid_at, p.created_at)), o.code, o.reason
     from concert.payments p
     left join concert.orders o on o.payment_id = p.payment_id
     where p.payment_id = p_payment
-$$;
-
--- claim with keys.  p_route: 'pay' or 'charge', whose keys they are.  A repeat is
--- answered with the payment as it is now.
-
-create function concert.claim_once(p_route text, p_operations uuid[],
-                                   p_users bigint[], p_reservations bigint[],
-                                   p_amounts bigint[], p_orders text[],
-                                   p_payment_keys text[], p_look_ms bigint,
-                                   p_max_pending bigint, p_keys text[],
-                                   p_digests text[])
-returns table (request bigint, outcome text, payment_id bigint,
-               operation uuid, amount bigint, status text, paid_ms bigint,
-               code text, reason text, replayed boolean)
-language plpgsql
-security definer set search_path = pg_catalog, pg_temp as $$
-#variable_conflict use_column
-declare
-    v_claims  concert.key_claim[] :=
-                  concert.claim_keys(p_route, p_users, p_keys, p_digests);
-    v_new     bigint[] := array(select request
-                                from unnest(v_claims)
-                                where verdict = 'new');
-begin
-    return query
-    select c.request, coalesce(c.answer ->> 'outcome', c.verdict), s.*,
-           c.answer is not null and c.operation <> p_operations[c.request]
-    from unnest(v_claims) c
-    left join lateral concert.claimed((c.answer ->> 'payment_id')::bigint) s
-           on true
-    where c.verdict <> 'new';
-
-    for request, outcome, payment_id, operation, amount, status, paid_ms, code,
-        reason
-    in
-        select v_new[d.request], d.outcome, d.payment_id, d.operation, d.amount,
-               d.status, d.paid_ms, d.code, d.reason
-        from concert.claim(concert.pick(p_operations, v_new),
-                           concert.pick(p_users, v_new),
-                           concert.pick(p_reservations, v_new),
-                           concert.pick(p_amounts, v_new),
-                           concert.pick(p_orders, v_new),
-                           concert.pick(p_payment_keys, v_new),
-                           p_look_ms, p_max_pending) d
-    loop
-        replayed := false;
-
-        -- what says "later" is no decision
-
-        if outcome not in ('payment_in_progress', 'overloaded') then
-            perform concert.keep_answer(
-                p_route, p_users[request], p_keys[request], p_digests[request],
-                p_operations[request],
-                jsonb_build_object('outcome', outcome,
-                                   'payment_id', payment_id));
-        end if;
-
-        return next;
-    end loop;
-end
 $$;
 
 
@@ -795,6 +659,10 @@ $$;
 --
 --     approved   the gateway has taken p_amounts
 --     declined   it has not, and will not, for this order
+--     deposit    the gateway has given the buyer a virtual account, and nothing
+--                has come, which may take days: it has failed in nothing, so that
+--                is counted apart and keeps no card from being taken; asked again
+--                later, as 'unknown' is
 --     unknown    there was no answer, or none that is final; asked again later
 --     refunded   the gateway has none of the money, any more or at all
 --     abandoned  we want it no longer, whatever the gateway has done: it is
@@ -848,7 +716,7 @@ begin
 
         return query
         select q.request, outcome, p.payment_id, p.user_id, p.reservation_id,
-               p.amount, p.status,
+               p.amount::bigint, p.status,
                concert.epoch_ms(coalesce(p.paid_at, p.created_at)),
                o.code, o.reason, changed
         from (select) one
@@ -896,17 +764,16 @@ language sql stable as $$
     where a.account_id = p_payment.user_id
 $$;
 
-create function concert.settle_one(p_payment concert.payments, p_verdict text,
-                                   p_amount bigint, p_code text, p_reason text,
-                                   p_now timestamptz,
-                                   out outcome text, out changed boolean)
+create function concert.settle_one(
+    p_payment concert.payments, p_verdict text, p_amount bigint, p_code text,
+    p_reason text, p_now timestamptz, out outcome text, out changed boolean)
 language plpgsql as $$
 declare
     v_fits    boolean;
     v_status  text;
 begin
-    if p_verdict not in ('approved', 'declined', 'unknown', 'refunded',
-                         'refund_unknown', 'abandoned')
+    if p_verdict not in ('approved', 'declined', 'unknown', 'deposit',
+                         'refunded', 'refund_unknown', 'abandoned')
     then
         raise exception '"%" is no verdict', p_verdict
             using errcode = 'invalid_parameter_value';
@@ -953,17 +820,20 @@ begin
 end
 $$;
 
--- No news of a payment: when to look at it again, or that nobody need.
+-- No news of a payment: when to look at it again, or that nobody need; and that
+-- it waits for a deposit, which it does until it is settled, whatever is not
+-- known meanwhile.
 
-create function concert.look_again(p_payment bigint, p_status text,
-                                   p_verdict text, p_now timestamptz)
+create function concert.look_again(
+    p_payment bigint, p_status text, p_verdict text, p_now timestamptz)
 returns void
 language sql as $$
     update concert.orders o
-    set tries = case when v.wait then o.tries + 1 else 0 end,
+    set deposit = o.deposit or p_verdict = 'deposit',
+        tries = case when v.wait then o.tries + 1 else 0 end,
         next_look_at = case when v.wait
                             then concert.next_look(p_now, o.tries + 1) end
-    from (select p_verdict in ('unknown', 'refund_unknown')
+    from (select p_verdict in ('unknown', 'deposit', 'refund_unknown')
                  or p_status = 'REFUNDING' as wait) v
     where o.payment_id = p_payment
       and o.next_look_at is not null
@@ -1005,7 +875,7 @@ begin
     select l.payment_id,
            case when p.reservation_id is null then 'charge' else 'payment' end,
            case p.status when 'REFUNDING' then f.operation else p.operation end,
-           l.order_id, l.payment_key, p.amount, p.user_id, p.reservation_id,
+           l.order_id, l.payment_key, p.amount::bigint, p.user_id, p.reservation_id,
            p.status, l.tries,
            concert.epoch_ms(v_now)
                - concert.epoch_ms(coalesce(f.created_at, p.created_at))
@@ -1100,7 +970,7 @@ begin
 
         return query
         select q.request, outcome, p.payment_id, p.user_id, p.reservation_id,
-               p.amount, p.method, p.status
+               p.amount::bigint, p.method, p.status
         from (select) one
         left join concert.payments p on p.payment_id = q.payment_id;
     end loop;
@@ -1196,164 +1066,4 @@ security definer set search_path = pg_catalog, pg_temp as $$
         returning 1
     )
     select count(*) from gone
-$$;
-
-
--- For a new connection that will write, where payments by card are taken: as
--- warm, with the operations of this file.
-
-create function concert.warm_cards() returns table (version integer)
-language plpgsql
-security definer set search_path = pg_catalog, pg_temp as $$
-#variable_conflict use_column
-begin
-    perform concert.place_order(array[gen_random_uuid()], array[0], array[0],
-                                array[1]);
-    perform concert.claim(array[gen_random_uuid()], array[0], array[0], array[1],
-                          array[''], array[''], 0, null);
-    perform concert.settle(array[0], array['unknown'], array[0], array[''],
-                           array['']);
-
-    return query select r.version from concert.warm() r;
-end
-$$;
-
-
--- The proof: every rule that must hold, and how many rows break it.
-
-create function concert.violations() returns table (rule text, broken bigint)
-language sql stable as $$
-    select 'a balance equals the sum of its ledger rows', count(*)
-    from concert.accounts a
-    left join (select l.account_id, sum(l.amount) as amount
-               from concert.ledger l
-               group by l.account_id) l on l.account_id = a.account_id
-    where a.balance <> coalesce(l.amount, 0)
-    union all
-    select 'the ledger sums to zero', count(*)
-    from (select sum(l.amount) as amount from concert.ledger l) t
-    where t.amount <> 0
-    union all
-    select 'a seat is in at most one paid reservation', count(*)
-    from (select
-          from concert.reservations r
-          cross join lateral unnest(r.seat_ids) as u (seat_id)
-          where r.status in ('PAYING', 'PAID')
-          group by r.schedule_id, u.seat_id
-          having count(*) > 1) d
-    union all
-    select 'a paid reservation has its seats for good', count(*)
-    from concert.reservations r
-    cross join lateral unnest(r.seat_ids) as u (seat_id)
-    left join concert.seats s on s.schedule_id = r.schedule_id
-                             and s.seat_id = u.seat_id
-                             and s.reservation_id = r.reservation_id
-                             and s.hold_until = 'infinity'
-    where r.status in ('PAYING', 'PAID')
-      and s.seat_id is null
-    union all
-    select 'a sold seat has its reservation', count(*)
-    from concert.seats s
-    left join concert.reservations r on r.reservation_id = s.reservation_id
-                                    and r.status in ('PAYING', 'PAID')
-    where s.hold_until = 'infinity'
-      and r.reservation_id is null
-    union all
-    select 'a paid reservation has exactly one payment, of its price', count(*)
-    from concert.reservations r
-    left join (select p.reservation_id, count(*) as payments, sum(p.amount) as amount
-               from concert.payments p
-               where p.status = 'PAID'
-               group by p.reservation_id) p on p.reservation_id = r.reservation_id
-    where r.status = 'PAID'
-      and (p.payments is distinct from 1 or p.amount <> r.total_price)
-    union all
-    select 'a payment has its paid reservation', count(*)
-    from concert.payments p
-    left join concert.reservations r on r.payment_id = p.payment_id
-                                    and r.status = 'PAID'
-    where p.status = 'PAID'
-      and p.reservation_id is not null
-      and r.reservation_id is null
-    union all
-    select 'sales equal the payments', count(*)
-    from (select (select coalesce(sum(l.amount), 0)
-                  from concert.ledger l
-                  where l.account_id = 0)
-                 - (select coalesce(sum(p.amount), 0)
-                    from concert.payments p
-                    where p.reservation_id is not null
-                      and p.transfer_id is not null
-                      and p.status <> 'REFUNDED') as difference) t
-    where t.difference <> 0
-    union all
-    select 'what the gateway paid equals the payments by card', count(*)
-    from (select (select coalesce(sum(case t.debit_account when -1 then t.amount
-                                                           else -t.amount end), 0)
-                  from concert.transfers t
-                  where (t.debit_account, t.credit_account) in ((-1, 0), (0, -1)))
-                 - (select coalesce(sum(p.amount), 0)
-                    from concert.payments p
-                    where p.method = 'card'
-                      and p.reservation_id is not null
-                      and p.transfer_id is not null
-                      and p.status <> 'REFUNDED') as difference) t
-    where t.difference <> 0
-    union all
-    select 'a payment has its transfer, and no other payment has it', count(*)
-    from concert.payments p
-    left join concert.transfers t
-           on t.transfer_id = p.transfer_id
-          and t.operation = p.operation
-          and t.amount = p.amount
-          and t.debit_account = concert.payment_debit(p)
-          and t.credit_account = concert.payment_credit(p)
-    where (t.transfer_id is null)
-          <> (p.status in ('PENDING', 'DECLINED')
-              or (p.status in ('REFUNDING', 'REFUNDED') and p.transfer_id is null)
-              or p.amount = 0)
-    union all
-    select 'a refund gives back what was paid, once', count(*)
-    from concert.payments p
-    left join concert.refunds f on f.payment_id = p.payment_id
-    left join concert.transfers t
-           on t.transfer_id = f.transfer_id
-          and t.operation = f.operation
-          and t.amount = p.amount
-          and t.debit_account = concert.payment_credit(p)
-          and t.credit_account = concert.payment_debit(p)
-    where (t.transfer_id is not null)
-          <> (p.status = 'REFUNDED' and p.transfer_id is not null)
-    union all
-    select 'a pending payment has its paying reservation', count(*)
-    from concert.payments p
-    left join concert.reservations r on r.payment_id = p.payment_id
-                                    and r.status = 'PAYING'
-    where p.status = 'PENDING'
-      and p.reservation_id is not null
-      and r.reservation_id is null
-    union all
-    select 'a paying reservation has its pending payment', count(*)
-    from concert.reservations r
-    left join concert.payments p on p.payment_id = r.payment_id
-                                and p.reservation_id = r.reservation_id
-                                and p.amount = r.total_price
-                                and p.status = 'PENDING'
-    where r.status = 'PAYING'
-      and p.payment_id is null
-    union all
-    select 'a payment by card has what belongs to its state', count(*)
-    from concert.payments p
-    where (p.method = 'card' or p.status <> 'PAID')
-      and concert.payment_is_whole(p.payment_id) is not true
-    union all
-    select 'an order or a refund that names a payment has it', count(*)
-    from (select payment_id
-          from concert.orders
-          where payment_id is not null
-          union
-          select payment_id
-          from concert.refunds) n
-    left join concert.payments p on p.payment_id = n.payment_id
-    where p.payment_id is null
 $$;

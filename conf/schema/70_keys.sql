@@ -1,23 +1,4 @@
--- Requests that came with an Idempotency-Key.  A key is a user's for one route
--- and for 24 hours; what the database decided for its first request is what
--- every repeat of it is answered.
-
-create table concert.idempotency_keys (
-    user_id     bigint not null,
-    route       text not null,
-    key         text not null,
-    digest      text not null,
-    operation   uuid not null,
-    answer      jsonb not null,
-    created_at  timestamptz not null default now(),
-    primary key (user_id, route, key)
-);
-
-comment on column concert.idempotency_keys.digest is 'of the body''s JSON values';
-comment on column concert.idempotency_keys.answer is 'the row that the operation returned';
-
-create index idempotency_keys_created on concert.idempotency_keys (created_at);
-
+-- Requests that came with an Idempotency-Key.
 
 -- What a request's key is: 'new', 'known' (with the operation that had it and
 -- its answer), 'idempotency_key_reused' or 'request_in_progress'.
@@ -92,13 +73,6 @@ language sql as $$
         answer = excluded.answer,
         created_at = excluded.created_at
 $$;
-
-create function concert.pick(p_values anyarray, p_indexes bigint[])
-returns anyarray
-language sql immutable as $$
-    select array(select p_values[i] from unnest(p_indexes) as i)
-$$;
-
 
 -- The operations with keys: as those without, and whether the answer is that of
 -- an earlier request.
@@ -242,6 +216,67 @@ begin
                 p_operations[request],
                 jsonb_build_object('outcome', outcome, 'payment_id', payment_id,
                                    'amount', amount, 'paid_ms', paid_ms));
+        end if;
+
+        return next;
+    end loop;
+end
+$$;
+
+
+-- claim with keys.  p_route: 'pay' or 'charge', whose keys they are.  A repeat is
+-- answered with the payment as it is now.
+
+create function concert.claim_once(p_route text, p_operations uuid[],
+                                   p_users bigint[], p_reservations bigint[],
+                                   p_amounts bigint[], p_orders text[],
+                                   p_payment_keys text[], p_look_ms bigint,
+                                   p_max_pending bigint, p_keys text[],
+                                   p_digests text[])
+returns table (request bigint, outcome text, payment_id bigint,
+               operation uuid, amount bigint, status text, paid_ms bigint,
+               code text, reason text, replayed boolean)
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_claims  concert.key_claim[] :=
+                  concert.claim_keys(p_route, p_users, p_keys, p_digests);
+    v_new     bigint[] := array(select request
+                                from unnest(v_claims)
+                                where verdict = 'new');
+begin
+    return query
+    select c.request, coalesce(c.answer ->> 'outcome', c.verdict), s.*,
+           c.answer is not null and c.operation <> p_operations[c.request]
+    from unnest(v_claims) c
+    left join lateral concert.claimed((c.answer ->> 'payment_id')::bigint) s
+           on true
+    where c.verdict <> 'new';
+
+    for request, outcome, payment_id, operation, amount, status, paid_ms, code,
+        reason
+    in
+        select v_new[d.request], d.outcome, d.payment_id, d.operation, d.amount,
+               d.status, d.paid_ms, d.code, d.reason
+        from concert.claim(concert.pick(p_operations, v_new),
+                           concert.pick(p_users, v_new),
+                           concert.pick(p_reservations, v_new),
+                           concert.pick(p_amounts, v_new),
+                           concert.pick(p_orders, v_new),
+                           concert.pick(p_payment_keys, v_new),
+                           p_look_ms, p_max_pending) d
+    loop
+        replayed := false;
+
+        -- what says "later" is no decision
+
+        if outcome not in ('payment_in_progress', 'overloaded') then
+            perform concert.keep_answer(
+                p_route, p_users[request], p_keys[request], p_digests[request],
+                p_operations[request],
+                jsonb_build_object('outcome', outcome,
+                                   'payment_id', payment_id));
         end if;
 
         return next;

@@ -132,4 +132,62 @@ begin
 end
 $$;
 
+
+-- For a new connection: the version of the schema.
+
+create function concert.ready() returns table (version integer)
+language sql stable
+security definer set search_path = pg_catalog, pg_temp as $$
+    select max(v.version)
+    from concert.schema_version v
+$$;
+
+-- For a new connection that will write: runs the operations on nothing, so that
+-- the first who asks does not wait for tables and plans to be loaded.
+
+create function concert.warm() returns table (version integer)
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    -- one element, and several
+
+    for n in 1 .. 2 loop
+        perform concert.charge(array_fill(gen_random_uuid(), array[n]),
+                               array_fill(0, array[n]), array_fill(0, array[n]));
+        perform concert.reserve(array_fill(gen_random_uuid(), array[n]),
+                                array_fill(0, array[n]), array_fill(0, array[n]),
+                                array_fill(0, array[n]),
+                                array_fill('{0}'::text, array[n]), 0, null);
+        perform concert.pay(array_fill(gen_random_uuid(), array[n]),
+                            array_fill(0, array[n]), array_fill(0, array[n]),
+                            array_fill(0, array[n]));
+    end loop;
+
+    perform concert.cancel(array[0], array[0]);
+
+    return query select r.version from concert.ready() r;
+end
+$$;
+
+-- For a new connection that will write, where payments by card are taken: as
+-- warm, with those of payments by card.
+
+create function concert.warm_cards() returns table (version integer)
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    perform concert.place_order(array[gen_random_uuid()], array[0], array[0],
+                                array[1]);
+    perform concert.claim(array[gen_random_uuid()], array[0], array[0], array[1],
+                          array[''], array[''], 0, null);
+    perform concert.settle(array[0], array['unknown'], array[0], array[''],
+                           array['']);
+
+    return query select r.version from concert.warm() r;
+end
+$$;
+
+
 select concert.renew_service();
