@@ -102,12 +102,14 @@ process_us() {
                END { printf "%.0f\n", n * 1e6 / tick }'
 }
 
-# processor_us: "NGINX POSTGRESQL REDIS" so far, of nginx the workers
+# processor_us: "NGINX POSTGRESQL REDIS" so far, of nginx the workers; a peer
+# ($service_pid) takes its place
 processor_us() {
     local postmaster nginx=() child=()
 
     read -r postmaster <"$VAR/postgres/data/postmaster.pid"
     mapfile -t nginx < <(pgrep -P "$(<"$VAR/nginx/nginx.pid")")
+    [[ -z ${service_pid:-} ]] || nginx=("$service_pid")
     mapfile -t child < <(pgrep -P "$postmaster")
 
     if [[ -r $plain/nginx.pid ]]; then
