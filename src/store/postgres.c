@@ -492,6 +492,7 @@ ngx_http_concert_pg_setup(ngx_http_concert_pg_batch_t *batch)
                 "set statement_timeout = %M;"
                 "set synchronous_commit = on;"
                 "set plan_cache_mode = force_generic_plan;"
+                "set jit = off;"
                 "set enable_seqscan = off;"
                 "set enable_hashjoin = off;"
                 "set enable_mergejoin = off;"
