@@ -55,13 +55,13 @@ ngx_http_concert_breaker_start(ngx_http_concert_call_t *call)
     ngx_http_concert_json_t               json;
     ngx_http_concert_breaker_snapshot_t   snapshot;
 
-    if (ngx_http_concert_guard_set(call->id) != NGX_OK) {
+    if (ngx_http_concert_guard_set(call->sale->guard, call->id) != NGX_OK) {
         (void) ngx_http_concert_bad_request(call, "state",
                "cannot follow the one that is now");
         return NGX_DECLINED;
     }
 
-    ngx_http_concert_guard_snapshot(&snapshot);
+    ngx_http_concert_guard_snapshot(call->sale->guard, &snapshot);
     state = ngx_http_concert_breaker_states[snapshot.state];
 
     ngx_http_concert_call_json(call, &json, 64);

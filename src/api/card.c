@@ -124,7 +124,7 @@ ngx_http_concert_card_parse(ngx_http_concert_call_t *call, json_t *body,
         return rc;
     }
 
-    if (ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY].conf == NULL) {
+    if (call->sale->groups[NGX_HTTP_CONCERT_GATEWAY]->conf == NULL) {
         return ngx_http_concert_bad_request(call, "method",
                "must not be card: there is no payment gateway here");
     }
@@ -197,7 +197,7 @@ ngx_http_concert_card_start(ngx_http_concert_call_t *call,
     ngx_uint_t                 retry;
     ngx_http_concert_group_t  *group;
 
-    group = &ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY];
+    group = call->sale->groups[NGX_HTTP_CONCERT_GATEWAY];
 
     /* who would wait in vain is told before anything is claimed */
 
@@ -212,7 +212,7 @@ ngx_http_concert_card_start(ngx_http_concert_call_t *call,
 
     /* a repeat, which asks nothing, is refused as well: it may come again */
 
-    if (ngx_http_concert_card_permit(card, &retry) != NGX_OK) {
+    if (ngx_http_concert_card_permit(call, &retry) != NGX_OK) {
         return ngx_http_concert_card_refused(call, retry);
     }
 
@@ -222,7 +222,7 @@ ngx_http_concert_card_start(ngx_http_concert_call_t *call,
                                ngx_http_concert_card_claim_read);
 
     if (ngx_http_concert_card_params(call, card) != NGX_OK) {
-        ngx_http_concert_card_give_back(card);
+        ngx_http_concert_card_give_back(call);
         return NGX_ERROR;
     }
 
@@ -234,11 +234,11 @@ static ngx_int_t
 ngx_http_concert_card_params(ngx_http_concert_call_t *call,
     const ngx_http_concert_card_t *card)
 {
-    int64_t                        look;
-    ngx_str_t                      route;
-    ngx_http_concert_main_conf_t  *conf;
+    int64_t                   look;
+    ngx_str_t                 route;
+    ngx_http_concert_sale_t  *sale;
 
-    conf = ngx_http_concert_conf;
+    sale = call->sale;
 
     if (call->key.len) {
         ngx_str_set(&route, "pay");
@@ -257,8 +257,8 @@ ngx_http_concert_card_params(ngx_http_concert_call_t *call,
      * question first waits for a lane
      */
 
-    look = 2 * conf->groups[NGX_HTTP_CONCERT_GATEWAY].timeout
-           + 2 * conf->timeout;
+    look = 2 * sale->groups[NGX_HTTP_CONCERT_GATEWAY]->timeout
+           + 2 * sale->conf->timeout;
 
     if (ngx_http_concert_call_operation(call) != NGX_OK
         || ngx_http_concert_call_integer(call, call->user_id) != NGX_OK
@@ -270,7 +270,7 @@ ngx_http_concert_card_params(ngx_http_concert_call_t *call,
         || ngx_http_concert_call_quoted(call, &card->order_id) != NGX_OK
         || ngx_http_concert_call_quoted(call, &card->payment_key) != NGX_OK
         || ngx_http_concert_call_integer(call, look) != NGX_OK
-        || ngx_http_concert_call_integer(call, conf->max_pending) != NGX_OK)
+        || ngx_http_concert_call_integer(call, sale->max_pending) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -291,7 +291,7 @@ ngx_http_concert_card_refused(ngx_http_concert_call_t *call, ngx_uint_t retry)
     ngx_http_concert_call_fail(call, "gateway_unavailable", NULL);
     call->reply.retry_after = retry;
 
-    if (ngx_http_concert_conf->hold_extend == 0 || card->reservation_id == 0) {
+    if (call->sale->hold_extend == 0 || card->reservation_id == 0) {
         return NGX_DECLINED;
     }
 
@@ -300,8 +300,7 @@ ngx_http_concert_card_refused(ngx_http_concert_call_t *call, ngx_uint_t retry)
 
     if (ngx_http_concert_call_integer(call, call->user_id) != NGX_OK
         || ngx_http_concert_call_integer(call, card->reservation_id) != NGX_OK
-        || ngx_http_concert_call_integer(call,
-                                         ngx_http_concert_conf->hold_extend)
+        || ngx_http_concert_call_integer(call, call->sale->hold_extend)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -415,13 +414,13 @@ ngx_http_concert_card_claimed(ngx_http_concert_call_t *call)
     card = call->data;
 
     if (!ngx_http_concert_succeeded(call) || call->reply.code) {
-        ngx_http_concert_card_give_back(card);
+        ngx_http_concert_card_give_back(call);
         ngx_http_concert_answer(call);
         return;
     }
 
     if (!card->mine || !ngx_http_concert_card_is(card, "PENDING")) {
-        ngx_http_concert_card_give_back(card);
+        ngx_http_concert_card_give_back(call);
         ngx_http_concert_card_answer(call);
         return;
     }

@@ -14,15 +14,17 @@
 #define NGX_HTTP_CONCERT_CATALOG_CLAIM  500
 
 
-static ngx_int_t ngx_http_concert_catalog_page(ngx_pool_t *pool,
+static ngx_int_t ngx_http_concert_catalog_page(
+    ngx_http_concert_sale_t *sale, ngx_pool_t *pool,
     ngx_http_concert_page_t *page, int64_t id,
     ngx_http_concert_reply_t *reply);
 static ngx_http_concert_catalog_key_t ngx_http_concert_catalog_key(
-    const ngx_http_concert_page_t *page, int64_t id);
+    const ngx_http_concert_sale_t *sale, const ngx_http_concert_page_t *page,
+    int64_t id);
 static ngx_int_t ngx_http_concert_catalog_copied(ngx_pool_t *pool,
     const ngx_http_concert_catalog_found_t *found,
     ngx_http_concert_page_t *page, ngx_http_concert_reply_t *reply);
-static void ngx_http_concert_catalog_renew(
+static void ngx_http_concert_catalog_renew(ngx_http_concert_sale_t *sale,
     const ngx_http_concert_page_t *page, int64_t id);
 static ngx_int_t ngx_http_concert_catalog_ask(ngx_http_concert_call_t *call);
 static void ngx_http_concert_catalog_read(ngx_http_concert_call_t *call,
@@ -46,7 +48,8 @@ ngx_http_concert_catalog_known(ngx_http_request_t *r,
     page.list = list;
     ngx_memzero(&reply, sizeof(ngx_http_concert_reply_t));
 
-    rc = ngx_http_concert_catalog_page(r->pool, &page, known->id, &reply);
+    rc = ngx_http_concert_catalog_page(known->sale, r->pool, &page, known->id,
+                                       &reply);
 
     if (rc != NGX_OK) {
         return rc == NGX_ERROR ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
@@ -66,7 +69,7 @@ ngx_http_concert_catalog_start(ngx_http_concert_call_t *call,
     page = call->data;
     page->list = list;
 
-    rc = ngx_http_concert_catalog_page(call->pool, page, call->id,
+    rc = ngx_http_concert_catalog_page(call->sale, call->pool, page, call->id,
                                        &call->reply);
 
     if (rc == NGX_OK) {
@@ -78,7 +81,7 @@ ngx_http_concert_catalog_start(ngx_http_concert_call_t *call,
         return NGX_ERROR;
     }
 
-    (void) ngx_atomic_fetch_add(&ngx_http_concert_conf->slot->asked_pages, 1);
+    (void) ngx_atomic_fetch_add(&call->sale->slot->asked_pages, 1);
 
     return ngx_http_concert_catalog_ask(call);
 }
@@ -87,8 +90,9 @@ ngx_http_concert_catalog_start(ngx_http_concert_call_t *call,
 /* the page as it is in memory, if it is young enough, or NGX_DECLINED */
 
 static ngx_int_t
-ngx_http_concert_catalog_page(ngx_pool_t *pool, ngx_http_concert_page_t *page,
-    int64_t id, ngx_http_concert_reply_t *reply)
+ngx_http_concert_catalog_page(ngx_http_concert_sale_t *sale, ngx_pool_t *pool,
+    ngx_http_concert_page_t *page, int64_t id,
+    ngx_http_concert_reply_t *reply)
 {
     ngx_int_t                          rc;
     ngx_msec_int_t                     age, time;
@@ -96,14 +100,14 @@ ngx_http_concert_catalog_page(ngx_pool_t *pool, ngx_http_concert_page_t *page,
     ngx_http_concert_catalog_key_t     key;
     ngx_http_concert_catalog_found_t   found;
 
-    time = ngx_http_concert_conf->catalog_cache;
+    time = sale->catalog_cache;
 
     if (time == 0) {
         return NGX_DECLINED;
     }
 
-    zone = ngx_http_concert_conf->shm_zone->data;
-    key = ngx_http_concert_catalog_key(page, id);
+    zone = sale->shm_zone->data;
+    key = ngx_http_concert_catalog_key(sale, page, id);
 
     if (!ngx_http_concert_catalog_find(&zone->catalog, &key, &found)) {
         return NGX_DECLINED;
@@ -117,23 +121,30 @@ ngx_http_concert_catalog_page(ngx_pool_t *pool, ngx_http_concert_page_t *page,
 
     rc = ngx_http_concert_catalog_copied(pool, &found, page, reply);
 
-    if (rc == NGX_OK && age >= time
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    (void) ngx_atomic_fetch_add(&sale->slot->known_pages, 1);
+
+    if (age >= time
         && ngx_http_concert_catalog_claim(&found, ngx_current_msec,
                                           NGX_HTTP_CONCERT_CATALOG_CLAIM))
     {
-        ngx_http_concert_catalog_renew(page, id);
+        ngx_http_concert_catalog_renew(sale, page, id);
     }
 
-    return rc;
+    return NGX_OK;
 }
 
 
 static ngx_http_concert_catalog_key_t
-ngx_http_concert_catalog_key(const ngx_http_concert_page_t *page, int64_t id)
+ngx_http_concert_catalog_key(const ngx_http_concert_sale_t *sale,
+    const ngx_http_concert_page_t *page, int64_t id)
 {
     ngx_http_concert_catalog_key_t  key;
 
-    key.list = page->list->number;
+    key.list = sale->database_key ^ page->list->number;
     key.id = id;
     key.size = page->size;
     key.after = page->after;
@@ -171,8 +182,6 @@ ngx_http_concert_catalog_copied(ngx_pool_t *pool,
     reply->body.data = text + NGX_HTTP_CONCERT_ETAG;
     reply->body.len = found->page.len;
 
-    (void) ngx_atomic_fetch_add(&ngx_http_concert_conf->slot->known_pages, 1);
-
     return NGX_OK;
 }
 
@@ -180,12 +189,13 @@ ngx_http_concert_catalog_copied(ngx_pool_t *pool,
 /* asks for a page for the sake of those who come next */
 
 static void
-ngx_http_concert_catalog_renew(const ngx_http_concert_page_t *page, int64_t id)
+ngx_http_concert_catalog_renew(ngx_http_concert_sale_t *sale,
+    const ngx_http_concert_page_t *page, int64_t id)
 {
     ngx_http_concert_call_t  *call;
     ngx_http_concert_page_t  *copy;
 
-    call = ngx_http_concert_call_create();
+    call = ngx_http_concert_call_create(sale);
     if (call == NULL) {
         return;
     }
@@ -264,16 +274,16 @@ ngx_http_concert_catalog_done(ngx_http_concert_call_t *call)
     ngx_http_concert_catalog_page_t   made;
 
     if (ngx_http_concert_succeeded(call) && call->reply.etag.len
-        && ngx_http_concert_conf->catalog_cache)
+        && call->sale->catalog_cache)
     {
         page = call->data;
 
-        made.key = ngx_http_concert_catalog_key(page, call->id);
+        made.key = ngx_http_concert_catalog_key(call->sale, page, call->id);
         made.made = call->submitted;
         made.next = page->next;
         made.len = call->reply.body.len;
 
-        ngx_http_concert_zone_page(ngx_http_concert_conf->shm_zone, &made,
+        ngx_http_concert_zone_page(call->sale->shm_zone, &made,
                                    (char *) call->reply.etag.data,
                                    call->reply.body.data);
     }

@@ -45,7 +45,7 @@ ngx_http_concert_charge_parse(ngx_http_request_t *r,
     ngx_uint_t                by_card;
     ngx_http_concert_card_t  *card;
 
-    by_card = (ngx_http_concert_conf->charge == NGX_HTTP_CONCERT_CHARGE_CARD);
+    by_card = (call->sale->charge == NGX_HTTP_CONCERT_CHARGE_CARD);
 
     rc = ngx_http_concert_body_integer(call, body, "amount", 1, &call->id);
     if (rc != NGX_OK) {

@@ -34,10 +34,22 @@
 #define NGX_HTTP_CONCERT_EVENT_SIZE        (NGX_HTTP_CONCERT_TOKEN_SIZE + 96)
 
 
+/* the streams of a queue, of this worker */
+
+typedef struct {
+    ngx_rbtree_t              waiting;
+    ngx_rbtree_node_t         end;       /* of that */
+    ngx_event_t               tick;
+    ngx_uint_t                n;
+    ngx_http_concert_queue_t *queue;
+} ngx_http_concert_streams_t;
+
+
 typedef struct {
     ngx_rbtree_node_t         node;      /* key: the ticket's number */
     ngx_event_t               timer;     /* for the next position */
     ngx_http_request_t       *request;
+    ngx_http_concert_sale_t  *sale;
     ngx_http_concert_call_t  *call;      /* Redis is asked */
     int64_t                   user_id;
     int64_t                   position;  /* that was told last */
@@ -60,14 +72,19 @@ static ngx_int_t ngx_http_concert_events_header(ngx_http_request_t *r,
     const ngx_http_concert_place_t *place);
 static ngx_http_concert_stream_t *ngx_http_concert_events_create(
     ngx_http_request_t *r, int64_t user_id);
+static ngx_http_concert_streams_t *ngx_http_concert_events_streams(
+    ngx_http_concert_queue_t *queue);
 static void ngx_http_concert_events_close(void *data);
 static void ngx_http_concert_events_stop(ngx_http_concert_stream_t *stream);
 static void ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
     const ngx_http_concert_place_t *place);
+static void ngx_http_concert_events_unwait(ngx_http_concert_stream_t *stream);
 static void ngx_http_concert_events_tick(ngx_event_t *ev);
-static void ngx_http_concert_events_drain(void);
+static void ngx_http_concert_events_drain(
+    ngx_http_concert_streams_t *streams);
 static void ngx_http_concert_events_retire(ngx_http_concert_stream_t *stream);
-static ngx_http_concert_stream_t *ngx_http_concert_events_first(void);
+static ngx_http_concert_stream_t *ngx_http_concert_events_first(
+    ngx_http_concert_streams_t *streams);
 static void ngx_http_concert_events_timer(ngx_event_t *ev);
 static void ngx_http_concert_events_ask(ngx_http_concert_stream_t *stream);
 static void ngx_http_concert_events_asked(ngx_http_concert_call_t *call);
@@ -97,12 +114,6 @@ ngx_http_concert_route_t  ngx_http_concert_token_events_route = {
           ngx_http_concert_events_known }
     }
 };
-
-
-static ngx_rbtree_t       ngx_http_concert_streams;
-static ngx_rbtree_node_t  ngx_http_concert_streams_end;
-static ngx_event_t        ngx_http_concert_streams_tick;
-static ngx_uint_t         ngx_http_concert_nstreams;
 
 
 static ngx_int_t
@@ -264,20 +275,17 @@ ngx_http_concert_events_header(ngx_http_request_t *r,
 static ngx_http_concert_stream_t *
 ngx_http_concert_events_create(ngx_http_request_t *r, int64_t user_id)
 {
-    ngx_event_t                *tick;
-    ngx_http_cleanup_t         *cln;
-    ngx_http_concert_ctx_t     *ctx;
-    ngx_http_concert_stream_t  *stream;
+    ngx_http_cleanup_t          *cln;
+    ngx_http_concert_ctx_t      *ctx;
+    ngx_http_concert_sale_t     *sale;
+    ngx_http_concert_stream_t   *stream;
+    ngx_http_concert_streams_t  *streams;
 
-    tick = &ngx_http_concert_streams_tick;
+    sale = ngx_http_concert_sale(r);
 
-    if (tick->handler == NULL) {
-        ngx_rbtree_init(&ngx_http_concert_streams,
-                        &ngx_http_concert_streams_end,
-                        ngx_rbtree_insert_value);
-
-        tick->handler = ngx_http_concert_events_tick;
-        tick->log = ngx_cycle->log;
+    streams = ngx_http_concert_events_streams(sale->queue);
+    if (streams == NULL) {
+        return NULL;
     }
 
     stream = ngx_pcalloc(r->pool, sizeof(ngx_http_concert_stream_t));
@@ -297,6 +305,7 @@ ngx_http_concert_events_create(ngx_http_request_t *r, int64_t user_id)
     ctx->stream = stream;
 
     stream->request = r;
+    stream->sale = sale;
     stream->user_id = user_id;
     stream->position = -1;
 
@@ -304,16 +313,43 @@ ngx_http_concert_events_create(ngx_http_request_t *r, int64_t user_id)
     stream->timer.data = stream;
     stream->timer.log = r->connection->log;
 
-    ngx_http_concert_nstreams++;
-    ngx_http_concert_conf->slot->streams = ngx_http_concert_nstreams;
+    streams->n++;
+    sale->slot->streams = ++sale->nstreams;
 
     /* not cancelable: a worker that drains ends its streams first */
 
-    if (!tick->timer_set) {
-        ngx_add_timer(tick, NGX_HTTP_CONCERT_EVENTS_TICK);
+    if (!streams->tick.timer_set) {
+        ngx_add_timer(&streams->tick, NGX_HTTP_CONCERT_EVENTS_TICK);
     }
 
     return stream;
+}
+
+
+static ngx_http_concert_streams_t *
+ngx_http_concert_events_streams(ngx_http_concert_queue_t *queue)
+{
+    ngx_http_concert_streams_t  *streams;
+
+    if (queue->streams) {
+        return queue->streams;
+    }
+
+    streams = ngx_pcalloc(ngx_cycle->pool, sizeof(ngx_http_concert_streams_t));
+    if (streams == NULL) {
+        return NULL;
+    }
+
+    ngx_rbtree_init(&streams->waiting, &streams->end, ngx_rbtree_insert_value);
+
+    streams->queue = queue;
+    streams->tick.handler = ngx_http_concert_events_tick;
+    streams->tick.data = streams;
+    streams->tick.log = ngx_cycle->log;
+
+    queue->streams = streams;
+
+    return streams;
 }
 
 
@@ -322,10 +358,16 @@ ngx_http_concert_events_close(void *data)
 {
     ngx_http_concert_stream_t *stream = data;
 
+    ngx_http_concert_sale_t     *sale;
+    ngx_http_concert_streams_t  *streams;
+
     ngx_http_concert_events_stop(stream);
 
-    ngx_http_concert_nstreams--;
-    ngx_http_concert_conf->slot->streams = ngx_http_concert_nstreams;
+    sale = stream->sale;
+    sale->slot->streams = --sale->nstreams;
+
+    streams = sale->queue->streams;
+    streams->n--;
 }
 
 
@@ -334,10 +376,7 @@ ngx_http_concert_events_close(void *data)
 static void
 ngx_http_concert_events_stop(ngx_http_concert_stream_t *stream)
 {
-    if (stream->waits) {
-        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
-        stream->waits = 0;
-    }
+    ngx_http_concert_events_unwait(stream);
 
     if (stream->timer.timer_set) {
         ngx_del_timer(&stream->timer);
@@ -356,26 +395,41 @@ static void
 ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
     const ngx_http_concert_place_t *place)
 {
-    ngx_msec_t                pause;
-    ngx_http_concert_zone_t  *zone;
+    ngx_msec_t                   pause;
+    ngx_http_concert_queue_t    *queue;
+    ngx_http_concert_streams_t  *streams;
 
-    zone = ngx_http_concert_conf->shm_zone->data;
+    queue = stream->sale->queue;
+    streams = queue->streams;
 
     /* a number that was called and waits again is asked by the timer */
 
     if (!stream->waits
-        && (ngx_atomic_uint_t) place->number > zone->queue.serving)
+        && (ngx_atomic_uint_t) place->number > queue->state->serving)
     {
         stream->node.key = (ngx_rbtree_key_t) place->number;
-        ngx_rbtree_insert(&ngx_http_concert_streams, &stream->node);
+        ngx_rbtree_insert(&streams->waiting, &stream->node);
         stream->waits = 1;
     }
 
     pause = place->wait * 1000 / NGX_HTTP_CONCERT_EVENTS_POSITIONS;
     pause = ngx_min(pause, NGX_HTTP_CONCERT_EVENTS_HEARTBEAT);
-    pause = ngx_max(pause, ngx_http_concert_conf->queue.poll);
+    pause = ngx_max(pause, queue->poll);
 
     ngx_add_timer(&stream->timer, pause + ngx_random() % (pause / 4 + 1));
+}
+
+
+static void
+ngx_http_concert_events_unwait(ngx_http_concert_stream_t *stream)
+{
+    ngx_http_concert_streams_t  *streams;
+
+    if (stream->waits) {
+        streams = stream->sale->queue->streams;
+        ngx_rbtree_delete(&streams->waiting, &stream->node);
+        stream->waits = 0;
+    }
 }
 
 
@@ -384,44 +438,46 @@ ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
 static void
 ngx_http_concert_events_tick(ngx_event_t *ev)
 {
-    ngx_uint_t                  n;
-    ngx_http_concert_zone_t    *zone;
-    ngx_http_concert_stream_t  *stream;
+    ngx_uint_t                   n;
+    ngx_http_concert_stream_t   *stream;
+    ngx_http_concert_streams_t  *streams;
 
-    zone = ngx_http_concert_conf->shm_zone->data;
+    streams = ev->data;
 
     if (ngx_exiting) {
-        ngx_http_concert_events_drain();
+        ngx_http_concert_events_drain(streams);
     }
 
     for (n = 0; n < NGX_HTTP_CONCERT_EVENTS_SLICE; n++) {
-        stream = ngx_http_concert_events_first();
+        stream = ngx_http_concert_events_first(streams);
 
-        if (stream == NULL || stream->node.key > zone->queue.serving) {
+        if (stream == NULL
+            || stream->node.key > streams->queue->state->serving)
+        {
             break;
         }
 
         ngx_http_concert_events_ask(stream);
     }
 
-    if (ngx_http_concert_nstreams) {
+    if (streams->n) {
         ngx_add_timer(ev, NGX_HTTP_CONCERT_EVENTS_TICK);
     }
 }
 
 
 static ngx_http_concert_stream_t *
-ngx_http_concert_events_first(void)
+ngx_http_concert_events_first(ngx_http_concert_streams_t *streams)
 {
     ngx_rbtree_node_t  *node;
 
-    node = ngx_http_concert_streams.root;
+    node = streams->waiting.root;
 
-    if (node == ngx_http_concert_streams.sentinel) {
+    if (node == streams->waiting.sentinel) {
         return NULL;
     }
 
-    node = ngx_rbtree_min(node, ngx_http_concert_streams.sentinel);
+    node = ngx_rbtree_min(node, streams->waiting.sentinel);
 
     return (ngx_http_concert_stream_t *)
            ((u_char *) node - offsetof(ngx_http_concert_stream_t, node));
@@ -429,13 +485,13 @@ ngx_http_concert_events_first(void)
 
 
 static void
-ngx_http_concert_events_drain(void)
+ngx_http_concert_events_drain(ngx_http_concert_streams_t *streams)
 {
     ngx_uint_t                  n;
     ngx_http_concert_stream_t  *stream;
 
     for (n = 0; n < NGX_HTTP_CONCERT_EVENTS_SLICE; n++) {
-        stream = ngx_http_concert_events_first();
+        stream = ngx_http_concert_events_first(streams);
 
         if (stream == NULL) {
             return;
@@ -493,7 +549,8 @@ ngx_http_concert_events_timer(ngx_event_t *ev)
     if (ngx_exiting) {
         ngx_http_concert_events_retire(stream);
 
-    } else if (ngx_http_concert_queue_known(stream->user_id, &place)
+    } else if (ngx_http_concert_queue_known(stream->sale->queue,
+                                            stream->user_id, &place)
                == NGX_OK)
     {
         ngx_http_concert_events_go_on(stream, &place);
@@ -511,16 +568,13 @@ ngx_http_concert_events_ask(ngx_http_concert_stream_t *stream)
 {
     ngx_http_concert_call_t  *call;
 
-    if (stream->waits) {
-        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
-        stream->waits = 0;
-    }
+    ngx_http_concert_events_unwait(stream);
 
     if (stream->call) {
         return;
     }
 
-    call = ngx_http_concert_call_create();
+    call = ngx_http_concert_call_create(stream->sale);
 
     if (call) {
         call->user_id = stream->user_id;
@@ -593,10 +647,8 @@ ngx_http_concert_events_go_on(ngx_http_concert_stream_t *stream,
 
     /* a place of another number is another ticket */
 
-    if (stream->waits && stream->node.key != (ngx_rbtree_key_t) place->number)
-    {
-        ngx_rbtree_delete(&ngx_http_concert_streams, &stream->node);
-        stream->waits = 0;
+    if (stream->node.key != (ngx_rbtree_key_t) place->number) {
+        ngx_http_concert_events_unwait(stream);
     }
 
     ngx_http_concert_events_wait(stream, place);
@@ -668,7 +720,8 @@ ngx_http_concert_events_event(ngx_http_concert_json_t *json,
     }
 
     ngx_http_concert_queue_json(json, stream->user_id, place,
-                                ngx_http_concert_queue_poll(place));
+                                ngx_http_concert_queue_poll(stream->sale->queue,
+                                                            place));
     ngx_http_concert_json_text(json, "\n\n");
 }
 

@@ -88,7 +88,7 @@ static void
 ngx_http_concert_readyz_postgres(ngx_http_concert_call_t *call)
 {
     call->id = (call->outcome == NGX_HTTP_CONCERT_OK
-                && !ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_WRITE].down);
+                && !call->sale->groups[NGX_HTTP_CONCERT_WRITE]->down);
 
     ngx_http_concert_call_step(call, &ngx_http_concert_look,
                                ngx_http_concert_readyz_read);
@@ -119,14 +119,14 @@ ngx_http_concert_readyz_late(ngx_http_concert_call_t *call,
     ngx_http_concert_reply_t *reply)
 {
     ngx_uint_t                 postgres;
-    ngx_http_concert_group_t  *groups;
+    ngx_http_concert_group_t  *redis;
 
-    groups = ngx_http_concert_conf->groups;
+    redis = call->sale->groups[NGX_HTTP_CONCERT_REDIS];
     postgres = (call->op == &ngx_http_concert_ready_postgres);
 
     ngx_http_concert_readyz_reply(reply,
                      postgres ? 0 : call->id != 0,
-                     postgres ? !groups[NGX_HTTP_CONCERT_REDIS].down : 0);
+                     postgres ? !redis->down : 0);
 }
 
 

@@ -19,26 +19,27 @@ typedef struct {
 static ngx_int_t ngx_http_concert_metrics_start(
     ngx_http_concert_call_t *call);
 static void ngx_http_concert_metrics_requests(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone);
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
     const ngx_str_t *route, ngx_uint_t class,
     const ngx_http_concert_latency_t *latency);
 static void ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone);
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_metrics_stat(ngx_http_concert_json_t *out,
     const ngx_http_concert_lane_stat_t *stat, const ngx_str_t *group,
     const ngx_http_concert_lane_stats_t *stats);
 static void ngx_http_concert_metrics_batches(ngx_http_concert_json_t *out,
     const ngx_str_t *group, const ngx_http_concert_lane_stats_t *stats);
 static void ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone);
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone);
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_metrics_workers(ngx_http_concert_json_t *out,
     ngx_http_concert_zone_t *zone);
 static void ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
     const ngx_http_concert_cards_state_t *cards);
-static void ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out);
+static void ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out,
+    ngx_http_concert_guard_t *guard);
 static void ngx_http_concert_metrics_rate(ngx_http_concert_json_t *out,
     const char *name, float rate);
 
@@ -88,22 +89,24 @@ static ngx_int_t
 ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
 {
     ngx_http_concert_json_t   out;
+    ngx_http_concert_sale_t  *sale;
     ngx_http_concert_zone_t  *zone;
 
-    zone = ngx_http_concert_conf->shm_zone->data;
+    sale = call->sale;
+    zone = sale->shm_zone->data;
 
     ngx_http_concert_zone_bury(zone);
     ngx_http_concert_call_json(call, &out, 16384);
 
-    ngx_http_concert_metrics_requests(&out, zone);
-    ngx_http_concert_metrics_lanes(&out, zone);
-    ngx_http_concert_metrics_queue(&out, zone);
-    ngx_http_concert_metrics_catalog(&out, zone);
+    ngx_http_concert_metrics_requests(&out, sale);
+    ngx_http_concert_metrics_lanes(&out, sale);
+    ngx_http_concert_metrics_queue(&out, sale);
+    ngx_http_concert_metrics_catalog(&out, sale);
     ngx_http_concert_metrics_workers(&out, zone);
 
-    if (ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY].conf) {
-        ngx_http_concert_metrics_cards(&out, &zone->cards);
-        ngx_http_concert_metrics_breaker(&out);
+    if (sale->groups[NGX_HTTP_CONCERT_GATEWAY]->conf) {
+        ngx_http_concert_metrics_cards(&out, &sale->database->cards);
+        ngx_http_concert_metrics_breaker(&out, sale->guard);
     }
 
     ngx_http_concert_call_body(call, &out);
@@ -115,7 +118,7 @@ ngx_http_concert_metrics_start(ngx_http_concert_call_t *call)
 
 static void
 ngx_http_concert_metrics_requests(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone)
+    const ngx_http_concert_sale_t *sale)
 {
     ngx_uint_t                  i, class;
     ngx_http_concert_latency_t  latency;
@@ -127,7 +130,7 @@ ngx_http_concert_metrics_requests(ngx_http_concert_json_t *out,
 
     for (i = 0; ngx_http_concert_routes[i]; i++) {
         for (class = 0; class < NGX_HTTP_CONCERT_CLASSES; class++) {
-            ngx_http_concert_zone_latency(zone, i, class, &latency);
+            ngx_http_concert_zone_latency(sale->part, i, class, &latency);
 
             ngx_http_concert_metrics_latency(out,
                                              &ngx_http_concert_routes[i]->name,
@@ -180,7 +183,7 @@ ngx_http_concert_metrics_latency(ngx_http_concert_json_t *out,
 
 static void
 ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone)
+    const ngx_http_concert_sale_t *sale)
 {
     ngx_uint_t                           i;
     ngx_http_concert_group_t            *group;
@@ -192,8 +195,8 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
         "# TYPE concert_lanes gauge\n");
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-        group = &ngx_http_concert_conf->groups[i];
-        ngx_http_concert_zone_lanes(zone, i, &stats[i]);
+        group = sale->groups[i];
+        ngx_http_concert_zone_lanes(group->part, &stats[i]);
 
         if (group->nlanes == 0) {
             continue;
@@ -201,7 +204,7 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
 
         ngx_http_concert_print(out, "concert_lanes{group=\"%V\"} %ui\n",
                                &group->name,
-                               group->nlanes * ngx_http_concert_conf->workers);
+                               group->nlanes * sale->conf->workers);
     }
 
     for (stat = ngx_http_concert_lane_stats; stat->name; stat++) {
@@ -210,7 +213,7 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
                                stat->type);
 
         for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-            group = &ngx_http_concert_conf->groups[i];
+            group = sale->groups[i];
 
             if (group->nlanes) {
                 ngx_http_concert_metrics_stat(out, stat, &group->name,
@@ -225,7 +228,7 @@ ngx_http_concert_metrics_lanes(ngx_http_concert_json_t *out,
         "# TYPE concert_lane_batch_size histogram\n");
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-        group = &ngx_http_concert_conf->groups[i];
+        group = sale->groups[i];
 
         if (group->nlanes) {
             ngx_http_concert_metrics_batches(out, &group->name, &stats[i]);
@@ -282,8 +285,12 @@ ngx_http_concert_metrics_batches(ngx_http_concert_json_t *out,
 
 static void
 ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone)
+    const ngx_http_concert_sale_t *sale)
 {
+    const ngx_http_concert_queue_state_t  *queue;
+
+    queue = sale->queue->state;
+
     ngx_http_concert_print(out,
         "# HELP concert_queue_waiting Tickets that wait.\n"
         "# TYPE concert_queue_waiting gauge\n"
@@ -309,36 +316,29 @@ ngx_http_concert_metrics_queue(ngx_http_concert_json_t *out,
         "concert_queue_serving %uA\n"
         "# HELP concert_queue_admitted_total Tickets let in by the job.\n"
         "# TYPE concert_queue_admitted_total counter\n"
-        "concert_queue_admitted_total %uL\n"
+        "concert_queue_admitted_total %uA\n"
         "# HELP concert_queue_missed_total Tickets let in whose users did not "
         "come in time.\n"
         "# TYPE concert_queue_missed_total counter\n"
-        "concert_queue_missed_total %uL\n"
+        "concert_queue_missed_total %uA\n"
         "# HELP concert_queue_forgotten_total Tickets that waited and whose "
         "users asked no more.\n"
         "# TYPE concert_queue_forgotten_total counter\n"
-        "concert_queue_forgotten_total %uL\n"
+        "concert_queue_forgotten_total %uA\n"
         "# HELP concert_holds_expired_total Holds that ran out.\n"
         "# TYPE concert_holds_expired_total counter\n"
-        "concert_holds_expired_total %uL\n",
-        zone->queue.waiting, zone->queue.active, zone->queue.called,
-        ngx_http_concert_zone_sum(zone,
+        "concert_holds_expired_total %uA\n",
+        queue->waiting, queue->active, queue->called,
+        ngx_http_concert_zone_sum(sale->part,
                                offsetof(ngx_http_concert_slot_t, streams)),
-        zone->queue.capacity, zone->queue.paused, zone->queue.serving,
-        ngx_http_concert_zone_sum(zone,
-                               offsetof(ngx_http_concert_slot_t, admitted)),
-        ngx_http_concert_zone_sum(zone,
-                               offsetof(ngx_http_concert_slot_t, missed)),
-        ngx_http_concert_zone_sum(zone,
-                               offsetof(ngx_http_concert_slot_t, forgotten)),
-        ngx_http_concert_zone_sum(zone,
-                               offsetof(ngx_http_concert_slot_t, expired)));
+        queue->capacity, queue->paused, queue->serving, queue->admitted,
+        queue->missed, queue->forgotten, sale->database->expired);
 }
 
 
 static void
 ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
-    ngx_http_concert_zone_t *zone)
+    const ngx_http_concert_sale_t *sale)
 {
     ngx_http_concert_print(out,
         "# HELP concert_catalog_hits_total Pages of the catalog that were "
@@ -349,9 +349,9 @@ ngx_http_concert_metrics_catalog(ngx_http_concert_json_t *out,
         "request asked PostgreSQL for.\n"
         "# TYPE concert_catalog_misses_total counter\n"
         "concert_catalog_misses_total %uL\n",
-        ngx_http_concert_zone_sum(zone,
+        ngx_http_concert_zone_sum(sale->part,
                                offsetof(ngx_http_concert_slot_t, known_pages)),
-        ngx_http_concert_zone_sum(zone,
+        ngx_http_concert_zone_sum(sale->part,
                                offsetof(ngx_http_concert_slot_t, asked_pages)));
 }
 
@@ -365,8 +365,7 @@ ngx_http_concert_metrics_workers(ngx_http_concert_json_t *out,
         "killed.\n"
         "# TYPE concert_workers_died_total counter\n"
         "concert_workers_died_total %uL\n",
-        ngx_http_concert_zone_sum(zone,
-                               offsetof(ngx_http_concert_slot_t, died)));
+        ngx_http_concert_zone_died(zone));
 }
 
 
@@ -404,12 +403,13 @@ ngx_http_concert_metrics_cards(ngx_http_concert_json_t *out,
 /* named after Resilience4j's */
 
 static void
-ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out)
+ngx_http_concert_metrics_breaker(ngx_http_concert_json_t *out,
+    ngx_http_concert_guard_t *guard)
 {
     ngx_uint_t                           i;
     ngx_http_concert_breaker_snapshot_t  s;
 
-    ngx_http_concert_guard_snapshot(&s);
+    ngx_http_concert_guard_snapshot(guard, &s);
 
     ngx_http_concert_print(out,
         "# HELP concert_circuitbreaker_state Whether the breaker of the "

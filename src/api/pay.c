@@ -83,7 +83,7 @@ ngx_http_concert_pay_parse(ngx_http_request_t *r,
     }
 
     return ngx_http_concert_card_parse(call, body, "balance",
-                                       ngx_http_concert_conf->payment_method
+                                       call->sale->payment_method
                                        == NGX_HTTP_CONCERT_METHOD_CARD,
                                        &pay->card);
 }

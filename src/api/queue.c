@@ -226,7 +226,7 @@ ngx_http_concert_queue_set_done(ngx_http_concert_call_t *call)
     int64_t                         rate, capacity;
     ngx_http_concert_json_t         json;
     ngx_http_concert_operate_t     *operate;
-    ngx_http_concert_queue_conf_t  *queue;
+    ngx_http_concert_queue_t       *queue;
 
     if (!ngx_http_concert_succeeded(call)) {
         ngx_http_concert_answer(call);
@@ -236,7 +236,7 @@ ngx_http_concert_queue_set_done(ngx_http_concert_call_t *call)
     ngx_http_concert_queue_learn(call);
 
     operate = call->data;
-    queue = &ngx_http_concert_conf->queue;
+    queue = call->sale->queue;
 
     rate = operate->set_rate < 0 ? (int64_t) queue->rate : operate->set_rate;
     capacity = operate->set_capacity < 0 ? (int64_t) queue->capacity

@@ -68,7 +68,7 @@ ngx_http_concert_reserve_parse(ngx_http_request_t *r,
     const char                  *wrong;
     ngx_http_concert_reserve_t  *reserve;
 
-    max = (size_t) ngx_http_concert_conf->max_seats;
+    max = (size_t) call->sale->max_seats;
 
     reserve = ngx_pcalloc(call->pool, sizeof(ngx_http_concert_reserve_t));
     if (reserve == NULL) {
@@ -105,11 +105,11 @@ ngx_http_concert_reserve_parse(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_concert_reserve_start(ngx_http_concert_call_t *call)
 {
-    ngx_http_concert_reserve_t    *reserve;
-    ngx_http_concert_main_conf_t  *conf;
+    ngx_http_concert_sale_t     *sale;
+    ngx_http_concert_reserve_t  *reserve;
 
     reserve = call->data;
-    conf = ngx_http_concert_conf;
+    sale = call->sale;
 
     ngx_http_concert_call_step(call,
                                call->key.len ? &ngx_http_concert_reserve_once
@@ -122,9 +122,9 @@ ngx_http_concert_reserve_start(ngx_http_concert_call_t *call)
         || ngx_http_concert_call_integer(call, reserve->schedule_id) != NGX_OK
         || ngx_http_concert_call_list(call, reserve->seats, reserve->nseats)
            != NGX_OK
-        || ngx_http_concert_call_integer(call, conf->hold) != NGX_OK
-        || (conf->user_limit
-            ? ngx_http_concert_call_integer(call, conf->user_limit)
+        || ngx_http_concert_call_integer(call, sale->hold) != NGX_OK
+        || (sale->user_limit
+            ? ngx_http_concert_call_integer(call, sale->user_limit)
             : ngx_http_concert_call_null(call))
            != NGX_OK
         || (call->key.len

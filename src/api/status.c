@@ -12,25 +12,25 @@
 
 static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
 static void ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
-    ngx_http_concert_queue_state_t *state);
+    const ngx_http_concert_queue_t *queue);
 static void ngx_http_concert_status_seen(ngx_http_concert_json_t *json,
     ngx_atomic_uint_t seen);
 static void ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone);
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone);
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_status_requests(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone, ngx_uint_t route);
+    const ngx_http_concert_sale_t *sale, ngx_uint_t route);
 static void ngx_http_concert_status_list(ngx_http_concert_json_t *json,
     const char *name, const ngx_uint_t *numbers, ngx_uint_t n);
-static ngx_int_t ngx_http_concert_status_sales(ngx_http_concert_call_t *call,
+static ngx_int_t ngx_http_concert_status_halls(ngx_http_concert_call_t *call,
     ngx_http_concert_json_t *json);
-static void ngx_http_concert_status_sale(ngx_http_concert_json_t *json,
-    const ngx_http_concert_sale_t *sale);
+static void ngx_http_concert_status_hall(ngx_http_concert_json_t *json,
+    const ngx_http_concert_hall_t *hall);
 static void ngx_http_concert_status_payments(ngx_http_concert_json_t *json,
     const ngx_http_concert_cards_state_t *cards);
 static void ngx_http_concert_status_breaker(ngx_http_concert_json_t *json,
-    int64_t now);
+    ngx_http_concert_guard_t *guard, int64_t now);
 static void ngx_http_concert_status_rate(ngx_http_concert_json_t *json,
     const char *name, float rate);
 static int64_t ngx_http_concert_status_clock(void);
@@ -51,16 +51,14 @@ ngx_http_concert_route_t  ngx_http_concert_status_route = {
 static ngx_int_t
 ngx_http_concert_status_start(ngx_http_concert_call_t *call)
 {
-    int64_t                        now;
-    ngx_http_concert_json_t        json;
-    ngx_http_concert_zone_t       *zone;
-    ngx_http_concert_main_conf_t  *conf;
+    int64_t                   now;
+    ngx_http_concert_json_t   json;
+    ngx_http_concert_sale_t  *sale;
 
-    conf = ngx_http_concert_conf;
-    zone = conf->shm_zone->data;
+    sale = call->sale;
     now = ngx_http_concert_status_clock();
 
-    ngx_http_concert_zone_bury(zone);
+    ngx_http_concert_zone_bury(sale->shm_zone->data);
     ngx_http_concert_call_json(call, &json, 16384);
 
     ngx_http_concert_json_text(&json,
@@ -70,23 +68,21 @@ ngx_http_concert_status_start(ngx_http_concert_call_t *call)
     ngx_http_concert_json_text(&json, ",\"time\":");
     ngx_http_concert_json_time(&json, now);
 
-    ngx_http_concert_status_queue(&json, &zone->queue);
+    ngx_http_concert_status_queue(&json, sale->queue);
 
     ngx_http_concert_json_text(&json, ",\"holdsExpired\":");
-    ngx_http_concert_json_integer(&json,
-                ngx_http_concert_zone_sum(zone,
-                               offsetof(ngx_http_concert_slot_t, expired)));
+    ngx_http_concert_json_integer(&json, sale->database->expired);
 
-    ngx_http_concert_status_lanes(&json, zone);
-    ngx_http_concert_status_routes(&json, zone);
+    ngx_http_concert_status_lanes(&json, sale);
+    ngx_http_concert_status_routes(&json, sale);
 
-    if (ngx_http_concert_status_sales(call, &json) != NGX_OK) {
+    if (ngx_http_concert_status_halls(call, &json) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (conf->groups[NGX_HTTP_CONCERT_GATEWAY].conf) {
-        ngx_http_concert_status_payments(&json, &zone->cards);
-        ngx_http_concert_status_breaker(&json, now);
+    if (sale->groups[NGX_HTTP_CONCERT_GATEWAY]->conf) {
+        ngx_http_concert_status_payments(&json, &sale->database->cards);
+        ngx_http_concert_status_breaker(&json, sale->guard, now);
     }
 
     ngx_http_concert_json_text(&json, "}");
@@ -101,11 +97,11 @@ ngx_http_concert_status_start(ngx_http_concert_call_t *call)
 
 static void
 ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
-    ngx_http_concert_queue_state_t *state)
+    const ngx_http_concert_queue_t *queue)
 {
-    ngx_http_concert_queue_conf_t  *queue;
+    const ngx_http_concert_queue_state_t  *state;
 
-    queue = &ngx_http_concert_conf->queue;
+    state = queue->state;
 
     ngx_http_concert_print(json,
         ",\"queue\":{\"name\":\"%V\",\"capacity\":%uA,\"ttl\":%M,"
@@ -139,7 +135,7 @@ ngx_http_concert_status_seen(ngx_http_concert_json_t *json,
 
 static void
 ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone)
+    const ngx_http_concert_sale_t *sale)
 {
     ngx_uint_t                      i;
     ngx_http_concert_group_t       *group;
@@ -148,12 +144,13 @@ ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
     ngx_http_concert_json_text(json, ",\"lanes\":[");
 
     for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-        group = &ngx_http_concert_conf->groups[i];
-        ngx_http_concert_zone_lanes(zone, i, &stats);
+        group = sale->groups[i];
 
         if (group->nlanes == 0) {
             continue;
         }
+
+        ngx_http_concert_zone_lanes(group->part, &stats);
 
         if (i) {
             ngx_http_concert_json_text(json, ",");
@@ -163,7 +160,7 @@ ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
             "{\"group\":\"%V\",\"lanes\":%ui,\"batch\":%ui,\"busy\":%uA,"
             "\"waiting\":%uA,\"down\":%s,\"batches\":%uA,\"calls\":%uA,"
             "\"failed\":%uA,\"refused\":%uA}",
-            &group->name, group->nlanes * ngx_http_concert_conf->workers,
+            &group->name, group->nlanes * sale->conf->workers,
             group->batch, stats.busy, stats.waiting,
             stats.down ? "true" : "false", stats.batches, stats.calls,
             stats.failed, stats.refused);
@@ -177,7 +174,7 @@ ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
 
 static void
 ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone)
+    const ngx_http_concert_sale_t *sale)
 {
     ngx_uint_t  i;
 
@@ -190,7 +187,7 @@ ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
     for (i = 0; ngx_http_concert_routes[i]; i++) {
         ngx_http_concert_print(json, "%s\"%V\":{", i ? "," : "",
                                &ngx_http_concert_routes[i]->name);
-        ngx_http_concert_status_requests(json, zone, i);
+        ngx_http_concert_status_requests(json, sale, i);
         ngx_http_concert_json_text(json, "}");
     }
 
@@ -200,7 +197,7 @@ ngx_http_concert_status_routes(ngx_http_concert_json_t *json,
 
 static void
 ngx_http_concert_status_requests(ngx_http_concert_json_t *json,
-    ngx_http_concert_zone_t *zone, ngx_uint_t route)
+    const ngx_http_concert_sale_t *sale, ngx_uint_t route)
 {
     ngx_uint_t                  i, class;
     ngx_uint_t                  buckets[NGX_HTTP_CONCERT_LATENCY_BUCKETS];
@@ -209,7 +206,7 @@ ngx_http_concert_status_requests(ngx_http_concert_json_t *json,
     ngx_memzero(buckets, sizeof(buckets));
 
     for (class = 0; class < NGX_HTTP_CONCERT_CLASSES; class++) {
-        ngx_http_concert_zone_latency(zone, route, class, &latency);
+        ngx_http_concert_zone_latency(sale->part, route, class, &latency);
 
         ngx_http_concert_print(json, "\"%uixx\":%uL,", class + 1,
                                ngx_http_concert_zone_count(&latency));
@@ -243,39 +240,39 @@ ngx_http_concert_status_list(ngx_http_concert_json_t *json, const char *name,
 /* that somebody asks is what makes the job count */
 
 static ngx_int_t
-ngx_http_concert_status_sales(ngx_http_concert_call_t *call,
+ngx_http_concert_status_halls(ngx_http_concert_call_t *call,
     ngx_http_concert_json_t *json)
 {
     ngx_uint_t                 i;
-    ngx_http_concert_zone_t   *zone;
-    ngx_http_concert_sales_t  *sales;
+    ngx_http_concert_sale_t   *sale;
+    ngx_http_concert_halls_t  *halls;
 
-    zone = ngx_http_concert_conf->shm_zone->data;
-    zone->sales.asked = ngx_time();
+    sale = call->sale;
+    sale->database->halls.asked = ngx_time();
 
-    sales = ngx_palloc(call->pool, sizeof(ngx_http_concert_sales_t));
-    if (sales == NULL) {
+    halls = ngx_palloc(call->pool, sizeof(ngx_http_concert_halls_t));
+    if (halls == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_http_concert_zone_sales(ngx_http_concert_conf->shm_zone, sales);
+    ngx_http_concert_zone_halls(sale->shm_zone, &sale->database->halls, halls);
 
     ngx_http_concert_json_text(json, ",\"countedAt\":");
 
-    if (sales->counted) {
-        ngx_http_concert_json_time(json, sales->counted);
+    if (halls->counted) {
+        ngx_http_concert_json_time(json, halls->counted);
     } else {
         ngx_http_concert_json_text(json, "null");
     }
 
     ngx_http_concert_json_text(json, ",\"schedules\":[");
 
-    for (i = 0; i < sales->n; i++) {
+    for (i = 0; i < halls->n; i++) {
         if (i) {
             ngx_http_concert_json_text(json, ",");
         }
 
-        ngx_http_concert_status_sale(json, &sales->sales[i]);
+        ngx_http_concert_status_hall(json, &halls->halls[i]);
     }
 
     ngx_http_concert_json_text(json, "]");
@@ -285,18 +282,18 @@ ngx_http_concert_status_sales(ngx_http_concert_call_t *call,
 
 
 static void
-ngx_http_concert_status_sale(ngx_http_concert_json_t *json,
-    const ngx_http_concert_sale_t *sale)
+ngx_http_concert_status_hall(ngx_http_concert_json_t *json,
+    const ngx_http_concert_hall_t *hall)
 {
     ngx_http_concert_print(json,
         "{\"scheduleId\":%L,\"concertId\":%L,\"totalSeat\":%L,"
         "\"sold\":%L,\"held\":%L,\"free\":%L,\"concertTitle\":",
-        sale->schedule_id, sale->concert_id, sale->seats, sale->sold,
-        sale->held, sale->seats - sale->sold - sale->held);
+        hall->schedule_id, hall->concert_id, hall->seats, hall->sold,
+        hall->held, hall->seats - hall->sold - hall->held);
 
-    ngx_http_concert_json_string(json, sale->title, sale->len);
+    ngx_http_concert_json_string(json, hall->title, hall->len);
     ngx_http_concert_json_text(json, ",\"scheduleDate\":");
-    ngx_http_concert_json_time(json, sale->starts);
+    ngx_http_concert_json_time(json, hall->starts);
     ngx_http_concert_json_text(json, "}");
 }
 
@@ -320,7 +317,8 @@ ngx_http_concert_status_payments(ngx_http_concert_json_t *json,
 /* the breaker's times are of a clock that starts with the machine */
 
 static void
-ngx_http_concert_status_breaker(ngx_http_concert_json_t *json, int64_t now)
+ngx_http_concert_status_breaker(ngx_http_concert_json_t *json,
+    ngx_http_concert_guard_t *guard, int64_t now)
 {
     size_t                                   i;
     int64_t                                  ahead;
@@ -329,7 +327,7 @@ ngx_http_concert_status_breaker(ngx_http_concert_json_t *json, int64_t now)
 
     ahead = now - ngx_http_concert_now();
 
-    ngx_http_concert_guard_snapshot(&s);
+    ngx_http_concert_guard_snapshot(guard, &s);
 
     ngx_http_concert_print(json, ",\"breaker\":{\"state\":\"%s\",\"since\":",
                            ngx_http_concert_breaker_states[s.state]);

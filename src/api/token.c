@@ -134,7 +134,8 @@ ngx_http_concert_token_known(ngx_http_request_t *r,
     ngx_http_concert_json_init(&json, ngx_http_concert_token_alloc, r->pool,
                                NGX_HTTP_CONCERT_TOKEN_SIZE);
 
-    reply.retry_after = ngx_http_concert_queue_poll(&known->place);
+    reply.retry_after = ngx_http_concert_queue_poll(known->sale->queue,
+                                                    &known->place);
     ngx_http_concert_queue_json(&json, known->user_id, &known->place,
                                 reply.retry_after);
 
@@ -187,7 +188,8 @@ ngx_http_concert_token_done(ngx_http_concert_call_t *call)
         return;
     }
 
-    call->reply.retry_after = ngx_http_concert_queue_poll(&place);
+    call->reply.retry_after = ngx_http_concert_queue_poll(call->sale->queue,
+                                                          &place);
 
     ngx_http_concert_call_json(call, &json, NGX_HTTP_CONCERT_TOKEN_SIZE);
     ngx_http_concert_queue_json(&json, call->user_id, &place,

@@ -1,6 +1,6 @@
 
 #include "core/call.h"
-#include "core/reply.h"
+#include "core/problem.h"
 
 #include <sys/random.h>
 
@@ -29,7 +29,7 @@ static ngx_uint_t   ngx_http_concert_nidle_pools;
 
 
 ngx_http_concert_call_t *
-ngx_http_concert_call_create(void)
+ngx_http_concert_call_create(ngx_http_concert_sale_t *sale)
 {
     ngx_pool_t               *pool;
     ngx_http_concert_call_t  *call;
@@ -46,6 +46,7 @@ ngx_http_concert_call_create(void)
     }
 
     call->pool = pool;
+    call->sale = sale;
 
     return call;
 }

@@ -25,6 +25,7 @@
 
 
 typedef struct ngx_http_concert_call_s    ngx_http_concert_call_t;
+typedef struct ngx_http_concert_sale_s    ngx_http_concert_sale_t;
 typedef struct ngx_http_concert_result_s  ngx_http_concert_result_t;
 
 
@@ -80,7 +81,7 @@ struct ngx_http_concert_result_s {
 
 /*
  * What the client is told.  With a code it is a problem (RFC 9457), whose
- * status, title and, unless given, detail come from the table in reply.c.
+ * status, title and, unless given, detail come from the table in problem.c.
  */
 
 typedef struct {
@@ -141,6 +142,7 @@ struct ngx_http_concert_call_s {
     unsigned                        job:1;      /* loop */
 
     ngx_pool_t                     *pool;
+    ngx_http_concert_sale_t        *sale;       /* read only */
     const ngx_http_concert_op_t    *op;
     ngx_str_t                       params[NGX_HTTP_CONCERT_MAX_PARAMS];
     ngx_uint_t                      nparams;
@@ -175,8 +177,9 @@ struct ngx_http_concert_call_s {
 };
 
 
-/* a call with memory of its own, or NULL; event loop */
-ngx_http_concert_call_t *ngx_http_concert_call_create(void);
+/* a call of a sale with memory of its own, or NULL; event loop */
+ngx_http_concert_call_t *ngx_http_concert_call_create(
+    ngx_http_concert_sale_t *sale);
 
 /* frees a call that is in no queue and no lane; event loop */
 void ngx_http_concert_call_destroy(ngx_http_concert_call_t *call);

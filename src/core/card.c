@@ -1,6 +1,6 @@
 
 #include "core/card.h"
-#include "core/request.h"
+#include "core/sale.h"
 
 
 #define NGX_HTTP_CONCERT_UUID  16
@@ -44,10 +44,16 @@ static const ngx_http_concert_op_t  ngx_http_concert_settle = {
 
 
 ngx_int_t
-ngx_http_concert_card_permit(ngx_http_concert_card_t *card,
+ngx_http_concert_card_permit(ngx_http_concert_call_t *call,
     ngx_uint_t *retry)
 {
-    if (ngx_http_concert_guard_enter(&card->permit, retry) != NGX_OK) {
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
+    if (ngx_http_concert_guard_enter(call->sale->guard, &card->permit, retry)
+        != NGX_OK)
+    {
         return NGX_DECLINED;
     }
 
@@ -58,11 +64,15 @@ ngx_http_concert_card_permit(ngx_http_concert_card_t *card,
 
 
 void
-ngx_http_concert_card_give_back(ngx_http_concert_card_t *card)
+ngx_http_concert_card_give_back(ngx_http_concert_call_t *call)
 {
+    ngx_http_concert_card_t  *card;
+
+    card = call->data;
+
     if (card->permitted) {
         card->permitted = 0;
-        ngx_http_concert_guard_leave(&card->permit, 0,
+        ngx_http_concert_guard_leave(call->sale->guard, &card->permit, 0,
                                      NGX_HTTP_CONCERT_BREAKER_IGNORED);
     }
 }
@@ -78,7 +88,7 @@ ngx_http_concert_card_ask(ngx_http_concert_call_t *call,
     card = call->data;
 
     if (!card->permitted
-        && ngx_http_concert_card_permit(card, &retry) != NGX_OK)
+        && ngx_http_concert_card_permit(call, &retry) != NGX_OK)
     {
         return NGX_DECLINED;
     }
@@ -91,11 +101,11 @@ ngx_http_concert_card_ask(ngx_http_concert_call_t *call,
         || ngx_http_concert_call_string(call, &card->payment_key) != NGX_OK
         || ngx_http_concert_call_integer(call, card->amount) != NGX_OK)
     {
-        ngx_http_concert_card_give_back(card);
+        ngx_http_concert_card_give_back(call);
         return NGX_ERROR;
     }
 
-    return ngx_http_concert_run(call, done);
+    return ngx_http_concert_sale_run(call, done);
 }
 
 
@@ -164,12 +174,13 @@ ngx_http_concert_card_told(ngx_http_concert_call_t *call)
     card = call->data;
 
     if (call->outcome == NGX_HTTP_CONCERT_REFUSED) {
-        ngx_http_concert_card_give_back(card);
+        ngx_http_concert_card_give_back(call);
         return;
     }
 
     card->permitted = 0;
-    ngx_http_concert_guard_leave(&card->permit, ngx_current_msec - call->sent,
+    ngx_http_concert_guard_leave(call->sale->guard, &card->permit,
+                                 ngx_current_msec - call->sent,
                                  card->failed
                                  ? NGX_HTTP_CONCERT_BREAKER_FAILURE
                                  : NGX_HTTP_CONCERT_BREAKER_SUCCESS);
@@ -201,7 +212,7 @@ ngx_http_concert_card_settle(ngx_http_concert_call_t *call,
 
     card->changed = 0;
 
-    return ngx_http_concert_run(call, done);
+    return ngx_http_concert_sale_run(call, done);
 }
 
 

@@ -74,9 +74,9 @@ typedef struct {
  * Whether the breaker lets a question through: NGX_OK, or NGX_DECLINED and for
  * how many s it will not.  A permit that no question uses is given back.
  */
-ngx_int_t ngx_http_concert_card_permit(ngx_http_concert_card_t *card,
+ngx_int_t ngx_http_concert_card_permit(ngx_http_concert_call_t *call,
     ngx_uint_t *retry);
-void ngx_http_concert_card_give_back(ngx_http_concert_card_t *card);
+void ngx_http_concert_card_give_back(ngx_http_concert_call_t *call);
 
 /*
  * Begin a step of a call: NGX_OK, NGX_ERROR (no memory), or, of a question,

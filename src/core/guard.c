@@ -1,45 +1,40 @@
 
 #include "core/guard.h"
-#include "core/request.h"
+#include "core/call.h"
 
 
-static ngx_http_concert_breaker_t *ngx_http_concert_guard_lock(void);
-static void ngx_http_concert_guard_unlock(void);
+static ngx_http_concert_breaker_t *ngx_http_concert_guard_lock(
+    ngx_http_concert_guard_t *guard);
+static void ngx_http_concert_guard_unlock(ngx_http_concert_guard_t *guard);
 static void ngx_http_concert_guard_tell(
     const ngx_http_concert_breaker_event_t *event);
 
 
 static ngx_http_concert_breaker_t *
-ngx_http_concert_guard_lock(void)
+ngx_http_concert_guard_lock(ngx_http_concert_guard_t *guard)
 {
-    ngx_shm_zone_t           *shm_zone;
-    ngx_slab_pool_t          *shpool;
-    ngx_http_concert_zone_t  *zone;
+    ngx_slab_pool_t  *shpool;
 
-    shm_zone = ngx_http_concert_conf->shm_zone;
-    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
-    zone = shm_zone->data;
+    shpool = (ngx_slab_pool_t *) guard->shm_zone->shm.addr;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    return &zone->breaker;
+    return guard->breaker;
 }
 
 
 /* what has changed is logged once, by whoever has seen it first */
 
 static void
-ngx_http_concert_guard_unlock(void)
+ngx_http_concert_guard_unlock(ngx_http_concert_guard_t *guard)
 {
     ngx_uint_t                         told;
     ngx_slab_pool_t                   *shpool;
-    ngx_http_concert_zone_t           *zone;
     ngx_http_concert_breaker_event_t   event;
 
-    shpool = (ngx_slab_pool_t *) ngx_http_concert_conf->shm_zone->shm.addr;
-    zone = ngx_http_concert_conf->shm_zone->data;
+    shpool = (ngx_slab_pool_t *) guard->shm_zone->shm.addr;
 
-    told = ngx_http_concert_breaker_event(&zone->breaker, &event);
+    told = ngx_http_concert_breaker_event(guard->breaker, &event);
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -47,7 +42,7 @@ ngx_http_concert_guard_unlock(void)
         ngx_http_concert_guard_tell(&event);
 
         ngx_shmtx_lock(&shpool->mutex);
-        told = ngx_http_concert_breaker_event(&zone->breaker, &event);
+        told = ngx_http_concert_breaker_event(guard->breaker, &event);
         ngx_shmtx_unlock(&shpool->mutex);
     }
 }
@@ -70,27 +65,28 @@ ngx_http_concert_guard_tell(const ngx_http_concert_breaker_event_t *event)
 
 
 void
-ngx_http_concert_guard_init_worker(void)
+ngx_http_concert_guard_init_worker(ngx_http_concert_guard_t *guard)
 {
-    ngx_http_concert_breaker_configure(ngx_http_concert_guard_lock(),
-                                       &ngx_http_concert_conf->breaker,
+    ngx_http_concert_breaker_configure(ngx_http_concert_guard_lock(guard),
+                                       &guard->conf,
                                        ngx_http_concert_now());
-    ngx_http_concert_guard_unlock();
+    ngx_http_concert_guard_unlock(guard);
 }
 
 
 ngx_int_t
-ngx_http_concert_guard_enter(ngx_http_concert_breaker_permit_t *permit,
-    ngx_uint_t *retry)
+ngx_http_concert_guard_enter(ngx_http_concert_guard_t *guard,
+    ngx_http_concert_breaker_permit_t *permit, ngx_uint_t *retry)
 {
     int      permitted;
     int64_t  ms;
 
     ms = 0;
-    permitted = ngx_http_concert_breaker_acquire(ngx_http_concert_guard_lock(),
-                                                 ngx_http_concert_now(),
-                                                 ngx_pid, permit, &ms);
-    ngx_http_concert_guard_unlock();
+    permitted = ngx_http_concert_breaker_acquire(
+                                           ngx_http_concert_guard_lock(guard),
+                                           ngx_http_concert_now(), ngx_pid,
+                                           permit, &ms);
+    ngx_http_concert_guard_unlock(guard);
 
     *retry = (ms + 999) / 1000;
 
@@ -99,21 +95,22 @@ ngx_http_concert_guard_enter(ngx_http_concert_breaker_permit_t *permit,
 
 
 void
-ngx_http_concert_guard_leave(const ngx_http_concert_breaker_permit_t *permit,
-    ngx_msec_t duration, ngx_http_concert_breaker_outcome_e outcome)
+ngx_http_concert_guard_leave(ngx_http_concert_guard_t *guard,
+    const ngx_http_concert_breaker_permit_t *permit, ngx_msec_t duration,
+    ngx_http_concert_breaker_outcome_e outcome)
 {
-    ngx_http_concert_breaker_result(ngx_http_concert_guard_lock(), permit,
+    ngx_http_concert_breaker_result(ngx_http_concert_guard_lock(guard), permit,
                                     ngx_http_concert_now(), duration, outcome);
-    ngx_http_concert_guard_unlock();
+    ngx_http_concert_guard_unlock(guard);
 }
 
 
 ngx_uint_t
-ngx_http_concert_guard_shut(void)
+ngx_http_concert_guard_shut(ngx_http_concert_guard_t *guard)
 {
     ngx_http_concert_breaker_snapshot_t  snapshot;
 
-    ngx_http_concert_guard_snapshot(&snapshot);
+    ngx_http_concert_guard_snapshot(guard, &snapshot);
 
     return snapshot.state == NGX_HTTP_CONCERT_BREAKER_FORCED_OPEN
            || (snapshot.state == NGX_HTTP_CONCERT_BREAKER_OPEN
@@ -122,13 +119,13 @@ ngx_http_concert_guard_shut(void)
 
 
 void
-ngx_http_concert_guard_tick(void)
+ngx_http_concert_guard_tick(ngx_http_concert_guard_t *guard)
 {
     size_t                       i, n;
     uint64_t                     workers[NGX_HTTP_CONCERT_BREAKER_PERMITTED];
     ngx_http_concert_breaker_t  *breaker;
 
-    breaker = ngx_http_concert_guard_lock();
+    breaker = ngx_http_concert_guard_lock(guard);
 
     ngx_http_concert_breaker_tick(breaker, ngx_http_concert_now());
     n = ngx_http_concert_breaker_workers(breaker, ngx_http_concert_now(),
@@ -140,27 +137,29 @@ ngx_http_concert_guard_tick(void)
         }
     }
 
-    ngx_http_concert_guard_unlock();
+    ngx_http_concert_guard_unlock(guard);
 }
 
 
 ngx_int_t
-ngx_http_concert_guard_set(ngx_http_concert_breaker_state_e state)
+ngx_http_concert_guard_set(ngx_http_concert_guard_t *guard,
+    ngx_http_concert_breaker_state_e state)
 {
     int  rc;
 
-    rc = ngx_http_concert_breaker_set(ngx_http_concert_guard_lock(), state,
+    rc = ngx_http_concert_breaker_set(ngx_http_concert_guard_lock(guard), state,
                                       ngx_http_concert_now());
-    ngx_http_concert_guard_unlock();
+    ngx_http_concert_guard_unlock(guard);
 
     return rc == 0 ? NGX_OK : NGX_DECLINED;
 }
 
 
 void
-ngx_http_concert_guard_snapshot(ngx_http_concert_breaker_snapshot_t *snapshot)
+ngx_http_concert_guard_snapshot(ngx_http_concert_guard_t *guard,
+    ngx_http_concert_breaker_snapshot_t *snapshot)
 {
-    ngx_http_concert_breaker_snapshot(ngx_http_concert_guard_lock(),
+    ngx_http_concert_breaker_snapshot(ngx_http_concert_guard_lock(guard),
                                       ngx_http_concert_now(), snapshot);
-    ngx_http_concert_guard_unlock();
+    ngx_http_concert_guard_unlock(guard);
 }

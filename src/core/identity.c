@@ -1,18 +1,23 @@
 
 #include "core/identity.h"
-#include "core/request.h"
+#include "core/json.h"
+#include "core/parse.h"
 
+#include <ngx_http.h>
 #include <openssl/sha.h>
 
 
-/* of 48 bytes each; a power of 2 */
+/* of 56 bytes each; a power of 2 */
 #define NGX_HTTP_CONCERT_TOKENS  65536
 
 
+/* by one sale's keys; to those of another it is a token like any other */
+
 typedef struct {
-    u_char     digest[SHA256_DIGEST_LENGTH];
-    int64_t    user_id;
-    time_t     ends;       /* 0: free */
+    const ngx_http_concert_identity_t  *identity;
+    u_char                              digest[SHA256_DIGEST_LENGTH];
+    int64_t                             user_id;
+    time_t                              ends;       /* 0: free */
 } ngx_http_concert_verified_t;
 
 
@@ -20,7 +25,8 @@ static ngx_int_t ngx_http_concert_header_caller(ngx_http_request_t *r,
     int64_t *user_id);
 static ngx_int_t ngx_http_concert_bearer(ngx_http_request_t *r,
     ngx_str_t *token);
-static ngx_int_t ngx_http_concert_jwt_caller(ngx_str_t *token,
+static ngx_int_t ngx_http_concert_jwt_caller(
+    const ngx_http_concert_identity_t *identity, ngx_str_t *token,
     int64_t *user_id, const char **wrong);
 
 
@@ -29,16 +35,15 @@ static ngx_http_concert_verified_t  *ngx_http_concert_verified;
 
 
 ngx_int_t
-ngx_http_concert_caller(ngx_http_request_t *r, int64_t *user_id,
+ngx_http_concert_caller(ngx_http_request_t *r,
+    const ngx_http_concert_identity_t *identity, int64_t *user_id,
     const char **wrong)
 {
     ngx_str_t  token;
 
     *wrong = NULL;
 
-    if (ngx_http_concert_conf->identity.kind
-        == NGX_HTTP_CONCERT_IDENTITY_HEADER)
-    {
+    if (identity->kind == NGX_HTTP_CONCERT_IDENTITY_HEADER) {
         return ngx_http_concert_header_caller(r, user_id);
     }
 
@@ -46,7 +51,7 @@ ngx_http_concert_caller(ngx_http_request_t *r, int64_t *user_id,
         return NGX_DECLINED;
     }
 
-    return ngx_http_concert_jwt_caller(&token, user_id, wrong);
+    return ngx_http_concert_jwt_caller(identity, &token, user_id, wrong);
 }
 
 
@@ -137,8 +142,8 @@ ngx_http_concert_bearer(ngx_http_request_t *r, ngx_str_t *token)
 /* nginx has ended the value of a header with a NUL byte */
 
 static ngx_int_t
-ngx_http_concert_jwt_caller(ngx_str_t *token, int64_t *user_id,
-    const char **wrong)
+ngx_http_concert_jwt_caller(const ngx_http_concert_identity_t *identity,
+    ngx_str_t *token, int64_t *user_id, const char **wrong)
 {
     time_t                        now, ends;
     u_char                        digest[SHA256_DIGEST_LENGTH];
@@ -152,18 +157,18 @@ ngx_http_concert_jwt_caller(ngx_str_t *token, int64_t *user_id,
     ngx_memcpy(&n, digest, sizeof(uint32_t));
     verified = &ngx_http_concert_verified[n % NGX_HTTP_CONCERT_TOKENS];
 
-    if (now >= verified->ends
+    if (now >= verified->ends || verified->identity != identity
         || ngx_memcmp(verified->digest, digest, SHA256_DIGEST_LENGTH) != 0)
     {
-        *wrong = ngx_http_concert_jwt_verify(
-                                       &ngx_http_concert_conf->identity.jwt,
-                                       (char *) token->data, now, user_id,
-                                       &ends);
+        *wrong = ngx_http_concert_jwt_verify(&identity->jwt,
+                                             (char *) token->data, now,
+                                             user_id, &ends);
         if (*wrong) {
             return NGX_ERROR;
         }
 
         ngx_memcpy(verified->digest, digest, SHA256_DIGEST_LENGTH);
+        verified->identity = identity;
         verified->user_id = *user_id;
         verified->ends = ends;
     }
@@ -175,10 +180,9 @@ ngx_http_concert_jwt_caller(ngx_str_t *token, int64_t *user_id,
 
 
 ngx_int_t
-ngx_http_concert_identity_init_worker(ngx_cycle_t *cycle,
-    const ngx_http_concert_identity_conf_t *conf)
+ngx_http_concert_identity_init_worker(ngx_cycle_t *cycle)
 {
-    if (conf->kind != NGX_HTTP_CONCERT_IDENTITY_JWT) {
+    if (ngx_http_concert_verified) {
         return NGX_OK;
     }
 

@@ -21,6 +21,7 @@
 
 
 #define NGX_HTTP_CONCERT_MAX_BATCH  128
+#define NGX_HTTP_CONCERT_MAX_LANES  64     /* of a group */
 
 
 typedef struct ngx_http_concert_group_s  ngx_http_concert_group_t;
@@ -63,6 +64,9 @@ struct ngx_http_concert_lane_s {
 
 struct ngx_http_concert_group_s {
     ngx_str_t                        name;
+    ngx_uint_t                       kind;       /* NGX_HTTP_CONCERT_READ.. */
+    ngx_str_t                        address;    /* of the store */
+    ngx_str_t                        line;       /* as configured */
     const ngx_http_concert_store_t  *store;
     void                            *conf;       /* the store's, read only */
     ngx_uint_t                       nlanes;
@@ -81,7 +85,8 @@ struct ngx_http_concert_group_s {
 
     ngx_http_concert_lane_t         *lanes;
     ngx_thread_pool_t               *pool;
-    ngx_http_concert_lane_stats_t   *stats;
+    ngx_http_concert_part_t         *part;       /* of the zone */
+    ngx_http_concert_lane_stats_t   *stats;      /* of this worker */
     ngx_queue_t                      waiting;
     ngx_uint_t                       nwaiting;
     ngx_uint_t                       weight;     /* of those */

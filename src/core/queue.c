@@ -6,7 +6,7 @@
  */
 
 #include "core/queue.h"
-#include "core/request.h"
+#include "core/sale.h"
 
 
 /* s; nobody who waits is told to stay away for longer */
@@ -26,20 +26,19 @@
 #define NGX_HTTP_CONCERT_MAX_SEEN     2048
 
 
-static ngx_http_concert_zone_t *ngx_http_concert_queue_zone(void);
+static uint64_t ngx_http_concert_queue_user(
+    const ngx_http_concert_queue_t *queue, int64_t user_id);
 static int64_t ngx_http_concert_queue_now(
     const ngx_http_concert_queue_state_t *state);
-static void ngx_http_concert_queue_epoch(
-    ngx_http_concert_queue_state_t *state,
+static void ngx_http_concert_queue_epoch(ngx_http_concert_queue_t *queue,
     const ngx_http_concert_queue_answer_t *answer);
 static void ngx_http_concert_queue_skew(
     ngx_http_concert_queue_state_t *state, int64_t now);
-static void ngx_http_concert_queue_renew(
-    ngx_http_concert_queue_state_t *state);
+static void ngx_http_concert_queue_renew(ngx_http_concert_queue_t *queue);
 static void ngx_http_concert_queue_place(
     const ngx_http_concert_queue_state_t *state,
     const ngx_http_concert_ticket_t *ticket, ngx_http_concert_place_t *place);
-static void ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone,
+static void ngx_http_concert_queue_saw(ngx_http_concert_queue_t *queue,
     uint64_t salt, const ngx_http_concert_ticket_t *ticket);
 
 
@@ -48,16 +47,12 @@ const ngx_http_concert_op_t  ngx_http_concert_look = {
 };
 
 
-static int64_t     ngx_http_concert_seen[NGX_HTTP_CONCERT_MAX_SEEN];
-static ngx_uint_t  ngx_http_concert_nseen;
-
-
 ngx_int_t
 ngx_http_concert_queue_params(ngx_http_concert_call_t *call)
 {
-    ngx_http_concert_queue_conf_t  *queue;
+    ngx_http_concert_queue_t  *queue;
 
-    queue = &ngx_http_concert_conf->queue;
+    queue = call->sale->queue;
 
     if (ngx_http_concert_call_integer(call, queue->capacity) != NGX_OK
         || ngx_http_concert_call_integer(call, queue->rate) != NGX_OK
@@ -113,10 +108,13 @@ ngx_http_concert_queue_read_ticket(ngx_http_concert_call_t *call,
 }
 
 
-static ngx_http_concert_zone_t *
-ngx_http_concert_queue_zone(void)
+/* the tickets of all queues are in one table */
+
+static uint64_t
+ngx_http_concert_queue_user(const ngx_http_concert_queue_t *queue,
+    int64_t user_id)
 {
-    return ngx_http_concert_conf->shm_zone->data;
+    return (uint64_t) user_id ^ queue->key;
 }
 
 
@@ -148,7 +146,7 @@ ngx_http_concert_queue_leave(ngx_http_concert_call_t *call,
         return NGX_ERROR;
     }
 
-    return ngx_http_concert_run(call, done);
+    return ngx_http_concert_sale_run(call, done);
 }
 
 
@@ -160,7 +158,7 @@ ngx_http_concert_queue_left(ngx_http_concert_call_t *call)
     }
 
     ngx_http_concert_queue_learn(call);
-    ngx_http_concert_queue_forget(call->user_id);
+    ngx_http_concert_queue_forget(call->sale->queue, call->user_id);
 
     return 1;
 }
@@ -174,10 +172,10 @@ ngx_http_concert_queue_learn(ngx_http_concert_call_t *call)
     ngx_http_concert_queue_answer_t  *answer;
 
     answer = &call->queue_answer;
-    state = &ngx_http_concert_queue_zone()->queue;
+    state = call->sale->queue->state;
 
     if ((ngx_atomic_uint_t) answer->epoch > state->epoch) {
-        ngx_http_concert_queue_epoch(state, answer);
+        ngx_http_concert_queue_epoch(call->sale->queue, answer);
     }
 
     if ((ngx_atomic_uint_t) answer->epoch != state->epoch) {
@@ -199,9 +197,13 @@ ngx_http_concert_queue_learn(ngx_http_concert_call_t *call)
 /* Redis's data are new: nothing that is known is true any more */
 
 static void
-ngx_http_concert_queue_epoch(ngx_http_concert_queue_state_t *state,
+ngx_http_concert_queue_epoch(ngx_http_concert_queue_t *queue,
     const ngx_http_concert_queue_answer_t *answer)
 {
+    ngx_http_concert_queue_state_t  *state;
+
+    state = queue->state;
+
     state->salt = 0;
     state->epoch = answer->epoch;
     state->serving = answer->serving;
@@ -211,7 +213,7 @@ ngx_http_concert_queue_epoch(ngx_http_concert_queue_state_t *state,
     state->skew = answer->now - (ngx_http_concert_queue_now(state)
                                  - (ngx_atomic_int_t) state->skew);
 
-    ngx_http_concert_queue_renew(state);
+    ngx_http_concert_queue_renew(queue);
 }
 
 
@@ -239,15 +241,18 @@ ngx_http_concert_queue_skew(ngx_http_concert_queue_state_t *state,
 /* makes all tickets unknown */
 
 static void
-ngx_http_concert_queue_renew(ngx_http_concert_queue_state_t *state)
+ngx_http_concert_queue_renew(ngx_http_concert_queue_t *queue)
 {
-    ngx_atomic_uint_t  generation;
+    ngx_atomic_uint_t                generation;
+    ngx_http_concert_queue_state_t  *state;
 
+    state = queue->state;
     generation = ngx_atomic_fetch_add(&state->generation, 1) + 1;
 
     /* the golden ratio spreads the generations; no salt is 0 */
 
-    state->salt = (state->epoch + generation * 0x9e3779b97f4a7c15) | 1;
+    state->salt = (queue->key ^ (state->epoch
+                                 + generation * 0x9e3779b97f4a7c15)) | 1;
 }
 
 
@@ -257,7 +262,7 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
 {
     int64_t                           now;
     ngx_atomic_uint_t                 salt;
-    ngx_http_concert_zone_t          *zone;
+    ngx_http_concert_queue_t         *queue;
     ngx_http_concert_ticket_t         ticket;
     ngx_http_concert_queue_state_t   *state;
     ngx_http_concert_queue_answer_t  *answer;
@@ -265,15 +270,15 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
     ngx_http_concert_queue_learn(call);
 
     answer = &call->queue_answer;
-    zone = ngx_http_concert_queue_zone();
-    state = &zone->queue;
+    queue = call->sale->queue;
+    state = queue->state;
     now = ngx_http_concert_queue_now(state);
 
     /* read before the epoch is looked at, which changes after it */
 
     salt = state->salt;
 
-    ticket.user = call->user_id;
+    ticket.user = ngx_http_concert_queue_user(queue, call->user_id);
     ticket.number = answer->number;
     ticket.ends = answer->ends;
     ticket.window = state->window;
@@ -299,11 +304,11 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
         return;
     }
 
-    ngx_http_concert_tickets_store(&zone->tickets, salt, &ticket, now);
+    ngx_http_concert_tickets_store(queue->tickets, salt, &ticket, now);
     __sync_synchronize();
 
     if ((ngx_atomic_uint_t) answer->ended < state->ending) {
-        ngx_http_concert_tickets_drop(&zone->tickets, ticket.user);
+        ngx_http_concert_tickets_drop(queue->tickets, ticket.user);
     }
 }
 
@@ -337,21 +342,20 @@ ngx_http_concert_queue_place(const ngx_http_concert_queue_state_t *state,
 
 
 ngx_int_t
-ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
+ngx_http_concert_queue_known(ngx_http_concert_queue_t *queue,
+    int64_t user_id, ngx_http_concert_place_t *place)
 {
     int64_t                          now;
     ngx_atomic_uint_t                salt;
-    ngx_http_concert_zone_t         *zone;
     ngx_http_concert_ticket_t        ticket;
     ngx_http_concert_queue_state_t  *state;
 
-    zone = ngx_http_concert_queue_zone();
-    state = &zone->queue;
+    state = queue->state;
     salt = state->salt;
-    ticket.user = user_id;
+    ticket.user = ngx_http_concert_queue_user(queue, user_id);
 
     if (salt == 0
-        || !ngx_http_concert_tickets_find(&zone->tickets, salt, &ticket))
+        || !ngx_http_concert_tickets_find(queue->tickets, salt, &ticket))
     {
         return NGX_DECLINED;
     }
@@ -366,7 +370,7 @@ ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
 
     } else if (ticket.number > state->serving) {
         place->status = NGX_HTTP_CONCERT_TICKET_WAITING;
-        ngx_http_concert_queue_saw(zone, salt, &ticket);
+        ngx_http_concert_queue_saw(queue, salt, &ticket);
 
     } else {
         return NGX_DECLINED;
@@ -381,68 +385,71 @@ ngx_http_concert_queue_known(int64_t user_id, ngx_http_concert_place_t *place)
 /* once in a window Redis is told that a ticket's user still asks */
 
 static void
-ngx_http_concert_queue_saw(ngx_http_concert_zone_t *zone, uint64_t salt,
+ngx_http_concert_queue_saw(ngx_http_concert_queue_t *queue, uint64_t salt,
     const ngx_http_concert_ticket_t *ticket)
 {
     unsigned  window;
 
-    window = zone->queue.window & 0x7fff;
+    window = queue->state->window & 0x7fff;
 
     if (ticket->window == window
-        || ngx_http_concert_nseen == NGX_HTTP_CONCERT_MAX_SEEN)
+        || queue->nseen == NGX_HTTP_CONCERT_MAX_SEEN)
     {
         return;
     }
 
-    ngx_http_concert_seen[ngx_http_concert_nseen++] = ticket->number;
+    if (queue->seen == NULL) {
+        queue->seen = ngx_palloc(ngx_cycle->pool, NGX_HTTP_CONCERT_MAX_SEEN
+                                                  * sizeof(int64_t));
+        if (queue->seen == NULL) {
+            return;
+        }
+    }
 
-    ngx_http_concert_tickets_note(&zone->tickets, salt, ticket, window);
+    queue->seen[queue->nseen++] = ticket->number;
+
+    ngx_http_concert_tickets_note(queue->tickets, salt, ticket, window);
 }
 
 
 ngx_int_t
 ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call)
 {
-    u_char      *p;
-    ngx_str_t    numbers;
-    ngx_uint_t   i;
+    u_char                    *p;
+    ngx_str_t                  numbers;
+    ngx_uint_t                 i;
+    ngx_http_concert_queue_t  *queue;
 
-    if (ngx_http_concert_nseen == 0
-        || ngx_http_concert_queue_params(call) != NGX_OK)
-    {
+    queue = call->sale->queue;
+
+    if (queue->nseen == 0 || ngx_http_concert_queue_params(call) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    p = ngx_pnalloc(call->pool, ngx_http_concert_nseen * NGX_INT64_LEN);
+    p = ngx_pnalloc(call->pool, queue->nseen * NGX_INT64_LEN);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     numbers.data = p;
 
-    for (i = 0; i < ngx_http_concert_nseen; i++) {
-        p = ngx_sprintf(p, "%s%L", i ? "," : "", ngx_http_concert_seen[i]);
+    for (i = 0; i < queue->nseen; i++) {
+        p = ngx_sprintf(p, "%s%L", i ? "," : "", queue->seen[i]);
     }
 
     numbers.len = p - numbers.data;
-    ngx_http_concert_nseen = 0;
+    queue->nseen = 0;
 
     return ngx_http_concert_call_string(call, &numbers);
 }
 
 
 void
-ngx_http_concert_queue_forget(int64_t user_id)
+ngx_http_concert_queue_forget(ngx_http_concert_queue_t *queue,
+    int64_t user_id)
 {
-    ngx_http_concert_tickets_drop(&ngx_http_concert_queue_zone()->tickets,
-                                  user_id);
-}
-
-
-int64_t
-ngx_http_concert_queue_ended(void)
-{
-    return ngx_http_concert_queue_zone()->queue.ended;
+    ngx_http_concert_tickets_drop(queue->tickets,
+                                  ngx_http_concert_queue_user(queue, user_id));
 }
 
 
@@ -454,26 +461,26 @@ ngx_http_concert_queue_ended(void)
 void
 ngx_http_concert_queue_follow(ngx_http_concert_call_t *call, int64_t last)
 {
+    ngx_http_concert_queue_t         *queue;
     ngx_http_concert_queue_state_t   *state;
     ngx_http_concert_queue_answer_t  *answer;
 
-    static int64_t  epoch, serving, given;
-
     answer = &call->queue_answer;
-    state = &ngx_http_concert_queue_zone()->queue;
+    queue = call->sale->queue;
+    state = queue->state;
 
     if ((ngx_atomic_uint_t) answer->epoch != state->epoch
         || state->salt == 0
         || (ngx_atomic_uint_t) answer->ended < state->ended
-        || (answer->epoch == epoch
-            && (answer->serving < serving || last < given)))
+        || (answer->epoch == queue->epoch
+            && (answer->serving < queue->serving || last < queue->given)))
     {
-        ngx_http_concert_queue_epoch(state, answer);
+        ngx_http_concert_queue_epoch(queue, answer);
     }
 
-    epoch = answer->epoch;
-    serving = answer->serving;
-    given = last;
+    queue->epoch = answer->epoch;
+    queue->serving = answer->serving;
+    queue->given = last;
 
     ngx_http_concert_queue_learn(call);
     ngx_http_concert_queue_skew(state, answer->now);
@@ -485,11 +492,13 @@ ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
     const int64_t *users, ngx_uint_t n)
 {
     ngx_uint_t                        i;
+    ngx_http_concert_queue_t         *queue;
     ngx_http_concert_queue_state_t   *state;
     ngx_http_concert_queue_answer_t  *answer;
 
     answer = &call->queue_answer;
-    state = &ngx_http_concert_queue_zone()->queue;
+    queue = call->sale->queue;
+    state = queue->state;
 
     if ((ngx_atomic_uint_t) answer->ended == state->ended) {
         return;
@@ -501,11 +510,11 @@ ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
     __sync_synchronize();
 
     if (state->ended + n != (ngx_atomic_uint_t) answer->ended) {
-        ngx_http_concert_queue_renew(state);
+        ngx_http_concert_queue_renew(queue);
 
     } else {
         for (i = 0; i < n; i++) {
-            ngx_http_concert_queue_forget(users[i]);
+            ngx_http_concert_queue_forget(queue, users[i]);
         }
     }
 
@@ -514,7 +523,8 @@ ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
 
 
 ngx_uint_t
-ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place)
+ngx_http_concert_queue_poll(const ngx_http_concert_queue_t *queue,
+    const ngx_http_concert_place_t *place)
 {
     int64_t  ms, least, most;
 
@@ -524,8 +534,8 @@ ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place)
 
     /* who is let in meanwhile must come before the place is lost */
 
-    least = ngx_http_concert_conf->queue.poll;
-    most = ngx_http_concert_conf->queue.claim / 2;
+    least = queue->poll;
+    most = queue->claim / 2;
     most = ngx_min(most, NGX_HTTP_CONCERT_MAX_POLL * 1000);
 
     ms = place->wait * 1000 / NGX_HTTP_CONCERT_POLLS;

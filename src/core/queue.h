@@ -1,8 +1,8 @@
 
 /*
- * The waiting queue as a request meets it: what the scripts in Redis answer,
- * and what of it the workers remember in shared memory, so that whoever waits
- * or is in is told so without a question to Redis.
+ * The waiting queue of a sale as a request meets it: what the scripts in Redis
+ * answer, and what of it the workers remember in shared memory, so that whoever
+ * waits or is in is told so without a question to Redis.
  */
 
 
@@ -15,6 +15,7 @@
 
 #include "core/call.h"
 #include "core/json.h"
+#include "shared/zone.h"
 
 
 /* columns of every script's answer; what follows is the script's own */
@@ -33,14 +34,37 @@
 #define NGX_HTTP_CONCERT_MAX_RATE       1000000
 
 
+/* what a script works on; in the order of conf/queue/common.lua */
+#define NGX_HTTP_CONCERT_QUEUE_KEYS     7
+
+
+/* sales may have one together */
+
 typedef struct {
-    ngx_str_t    name;
-    ngx_uint_t   capacity;
-    ngx_uint_t   rate;       /* let in in 1000 s at most; 0: any */
-    ngx_msec_t   ttl;
-    ngx_msec_t   claim;
-    ngx_msec_t   poll;
-} ngx_http_concert_queue_conf_t;
+    ngx_str_t                        name;
+    ngx_uint_t                       capacity;
+    ngx_uint_t                       rate;      /* in 1000 s; 0: any */
+    ngx_msec_t                       ttl;
+    ngx_msec_t                       claim;
+    ngx_msec_t                       poll;
+    ngx_str_t                        keys[NGX_HTTP_CONCERT_QUEUE_KEYS];
+
+    /* in shared memory; the key is in all that it has there */
+    uint64_t                         key;
+    ngx_http_concert_queue_state_t  *state;
+    ngx_http_concert_tickets_t      *tickets;
+
+    /* of this worker: who asked and is to be noted in Redis */
+    int64_t                         *seen;
+    ngx_uint_t                       nseen;
+
+    /* what the admit job was told last */
+    int64_t                          epoch;
+    int64_t                          serving;
+    int64_t                          given;
+
+    void                            *streams;   /* of events */
+} ngx_http_concert_queue_t;
 
 
 typedef enum {
@@ -96,24 +120,22 @@ void ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
  * Where a user stands, if that is known without asking Redis: NGX_OK, or
  * NGX_DECLINED.  Counts as having asked.
  */
-ngx_int_t ngx_http_concert_queue_known(int64_t user_id,
-    ngx_http_concert_place_t *place);
+ngx_int_t ngx_http_concert_queue_known(ngx_http_concert_queue_t *queue,
+    int64_t user_id, ngx_http_concert_place_t *place);
 
 /* forgets a user whose token was ended */
-void ngx_http_concert_queue_forget(int64_t user_id);
+void ngx_http_concert_queue_forget(ngx_http_concert_queue_t *queue,
+    int64_t user_id);
 
 /*
- * For the job that fetches whose tokens were ended, those after
- * ngx_http_concert_queue_ended(): "users" are the last n of "ended" in all.
- */
-int64_t ngx_http_concert_queue_ended(void);
-
-/*
- * For the same job, before that: takes the answer as what Redis's data are, be
- * they of a new epoch or older than they were.  last: the last number given.
+ * For the job that fetches whose tokens were ended: takes the answer as what
+ * Redis's data are, be they of a new epoch or older than they were.  last: the
+ * last number given.
  */
 void ngx_http_concert_queue_follow(ngx_http_concert_call_t *call,
     int64_t last);
+
+/* then, for the same job: "users" are the last n of "ended" in all */
 void ngx_http_concert_queue_forget_ended(ngx_http_concert_call_t *call,
     const int64_t *users, ngx_uint_t n);
 
@@ -124,7 +146,8 @@ ngx_int_t ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call);
  * In how many s to ask again: later the longer the wait is, and not for all in
  * the same step.
  */
-ngx_uint_t ngx_http_concert_queue_poll(const ngx_http_concert_place_t *place);
+ngx_uint_t ngx_http_concert_queue_poll(const ngx_http_concert_queue_t *queue,
+    const ngx_http_concert_place_t *place);
 
 /* how many are let in in a second, from in 1000 s; null for any */
 void ngx_http_concert_queue_rate_json(ngx_http_concert_json_t *json,
@@ -134,6 +157,16 @@ void ngx_http_concert_queue_rate_json(ngx_http_concert_json_t *json,
 #define NGX_HTTP_CONCERT_TOKEN_SIZE  224
 void ngx_http_concert_queue_json(ngx_http_concert_json_t *json,
     int64_t user_id, const ngx_http_concert_place_t *place, ngx_uint_t poll);
+
+/*
+ * start: concert_queue; one whose parameters are not given; the defaults of
+ * those, and the names in Redis.  NULL, NGX_ERROR: no memory
+ */
+char *ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_http_concert_queue_t *ngx_http_concert_queue_create(ngx_conf_t *cf);
+ngx_int_t ngx_http_concert_queue_init(ngx_conf_t *cf,
+    ngx_http_concert_queue_t *queue, const ngx_str_t *name);
 
 
 #endif /* NGX_HTTP_CONCERT_QUEUE_H_INCLUDED */

@@ -1,8 +1,5 @@
 
-/*
- * Answers: JSON bodies and problems (RFC 9457).  Event loop, but for
- * ngx_http_concert_problem_code().
- */
+/* Answers: JSON bodies and problems (RFC 9457).  Event loop. */
 
 
 #ifndef NGX_HTTP_CONCERT_REPLY_H_INCLUDED
@@ -17,12 +14,6 @@
 
 struct ngx_http_request_s;
 
-
-/*
- * The code of the problem with this name, a constant that outlives everything;
- * of one that is not in the table, "store_unavailable".  Any thread.
- */
-const char *ngx_http_concert_problem_code(const ngx_str_t *name);
 
 /*
  * Sends the reply; what it points to must live as long as the request.

@@ -64,9 +64,6 @@ static void ngx_http_concert_keep(ngx_http_concert_ctx_t *ctx,
 static void ngx_http_concert_destroy(void *data);
 
 
-ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
-
-
 /* inside of a handler that nginx called, which finalizes requests by itself */
 static ngx_uint_t  ngx_http_concert_nested;
 
@@ -142,6 +139,17 @@ ngx_http_concert_handler(ngx_http_request_t *r)
 }
 
 
+ngx_http_concert_sale_t *
+ngx_http_concert_sale(ngx_http_request_t *r)
+{
+    ngx_http_concert_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
+
+    return lcf->sale;
+}
+
+
 static const ngx_http_concert_endpoint_t *
 ngx_http_concert_endpoint(ngx_http_request_t *r,
     ngx_http_concert_route_t *route)
@@ -174,12 +182,15 @@ ngx_http_concert_known(ngx_http_request_t *r,
 {
     ngx_http_concert_known_t  known;
 
+    known.sale = ngx_http_concert_sale(r);
     known.id = 0;
 
     if (((endpoint->flags & NGX_HTTP_CONCERT_ID)
          && ngx_http_concert_path_id(r, &known.id) != NGX_OK)
         || ngx_http_concert_known_caller(r, endpoint->flags, &known) != NGX_OK
-        || ngx_http_concert_queue_known(known.user_id, &known.place) != NGX_OK)
+        || ngx_http_concert_queue_known(known.sale->queue, known.user_id,
+                                        &known.place)
+           != NGX_OK)
     {
         return NGX_DECLINED;
     }
@@ -202,18 +213,19 @@ static ngx_int_t
 ngx_http_concert_known_caller(ngx_http_request_t *r, ngx_uint_t flags,
     ngx_http_concert_known_t *known)
 {
-    ngx_int_t    rc;
-    const char  *wrong;
+    ngx_int_t                           rc;
+    const char                         *wrong;
+    const ngx_http_concert_identity_t  *identity;
 
-    rc = ngx_http_concert_caller(r, &known->user_id, &wrong);
+    identity = known->sale->identity;
+    rc = ngx_http_concert_caller(r, identity, &known->user_id, &wrong);
 
     if (!(flags & NGX_HTTP_CONCERT_ID_IS_USER)) {
         return rc;
     }
 
     if (rc == NGX_DECLINED
-        && ngx_http_concert_conf->identity.kind
-           == NGX_HTTP_CONCERT_IDENTITY_HEADER)
+        && identity->kind == NGX_HTTP_CONCERT_IDENTITY_HEADER)
     {
         known->user_id = known->id;
         return NGX_OK;
@@ -310,7 +322,7 @@ ngx_http_concert_attach(ngx_http_request_t *r,
         return NULL;
     }
 
-    call = ngx_http_concert_call_create();
+    call = ngx_http_concert_call_create(ngx_http_concert_sale(r));
     if (call == NULL) {
         return NULL;
     }
@@ -396,14 +408,15 @@ static ngx_int_t
 ngx_http_concert_identify_caller(ngx_http_request_t *r,
     ngx_http_concert_call_t *call, ngx_uint_t flags)
 {
-    ngx_int_t    rc;
-    ngx_uint_t   signed_in;
-    const char  *wrong;
+    ngx_int_t                           rc;
+    ngx_uint_t                          signed_in;
+    const char                         *wrong;
+    const ngx_http_concert_identity_t  *identity;
 
-    signed_in = ngx_http_concert_conf->identity.kind
-                == NGX_HTTP_CONCERT_IDENTITY_JWT;
+    identity = call->sale->identity;
+    signed_in = (identity->kind == NGX_HTTP_CONCERT_IDENTITY_JWT);
 
-    rc = ngx_http_concert_caller(r, &call->user_id, &wrong);
+    rc = ngx_http_concert_caller(r, identity, &call->user_id, &wrong);
 
     if (rc == NGX_ERROR) {
         ngx_http_concert_call_fail(call, "identity_invalid", wrong);
@@ -965,7 +978,9 @@ ngx_http_concert_admission(ngx_http_concert_call_t *call)
 {
     ngx_http_concert_place_t  place;
 
-    if (ngx_http_concert_queue_known(call->user_id, &place) == NGX_OK) {
+    if (ngx_http_concert_queue_known(call->sale->queue, call->user_id, &place)
+        == NGX_OK)
+    {
         call->position = place.position;
         ngx_http_concert_admitted(call, &place);
         return NGX_OK;
@@ -1041,12 +1056,8 @@ ngx_int_t
 ngx_http_concert_run(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call))
 {
-    call->done = done ? done : ngx_http_concert_call_done;
-
-    ngx_http_concert_submit(&ngx_http_concert_conf->groups[call->op->group],
-                            call);
-
-    return NGX_OK;
+    return ngx_http_concert_sale_run(call,
+                                     done ? done : ngx_http_concert_call_done);
 }
 
 
@@ -1061,11 +1072,9 @@ ngx_http_concert_call_done(ngx_http_concert_call_t *call)
 ngx_uint_t
 ngx_http_concert_succeeded(ngx_http_concert_call_t *call)
 {
-    const char                *away;
-    ngx_http_concert_group_t  *group;
+    const char  *away;
 
-    group = &ngx_http_concert_conf->groups[call->op->group];
-    away = group->away_code;
+    away = call->sale->groups[call->op->group]->away_code;
 
     switch (call->outcome) {
 
@@ -1229,9 +1238,7 @@ ngx_http_concert_log_handler(ngx_http_request_t *r)
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_concert_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
 
-    if ((lcf->route == NULL && ctx == NULL)
-        || ngx_http_concert_conf->slot == NULL)
-    {
+    if ((lcf->route == NULL && ctx == NULL) || lcf->sale->slot == NULL) {
         return NGX_OK;
     }
 
@@ -1240,7 +1247,7 @@ ngx_http_concert_log_handler(ngx_http_request_t *r)
     ms = (ngx_msec_int_t) ((tp->sec - r->start_sec) * 1000
                            + (tp->msec - r->start_msec));
 
-    ngx_http_concert_zone_request(ngx_http_concert_conf->slot, lcf->index,
+    ngx_http_concert_zone_request(lcf->sale->slot, lcf->index,
                                   r->headers_out.status,
                                   (ngx_msec_t) ngx_max(ms, 0));
 

@@ -13,19 +13,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "core/call.h"
-#include "core/identity.h"
 #include "core/json.h"
-#include "core/lane.h"
-#include "core/queue.h"
-#include "shared/zone.h"
+#include "core/sale.h"
 
 
-/* what a route needs; NGX_HTTP_CONCERT_NEEDS_* are checked at start */
+/* what a route needs, beside NGX_HTTP_CONCERT_NEEDS_* */
 
-#define NGX_HTTP_CONCERT_NEEDS_POSTGRES  0x0001
-#define NGX_HTTP_CONCERT_NEEDS_REDIS     0x0002
-#define NGX_HTTP_CONCERT_NEEDS_ZONE      0x0100  /* every route */
 #define NGX_HTTP_CONCERT_ID              0x0004  /* an id ends the path */
 #define NGX_HTTP_CONCERT_ID_IS_USER      0x0008  /* and is the caller's */
 #define NGX_HTTP_CONCERT_CALLER          0x0010  /* must say who asks */
@@ -49,6 +42,7 @@ typedef struct ngx_http_concert_endpoint_s  ngx_http_concert_endpoint_t;
 /* a request whose caller's place in the queue is known from memory */
 
 typedef struct {
+    ngx_http_concert_sale_t    *sale;
     int64_t                     id;            /* of the path, if it has one */
     int64_t                     user_id;
     ngx_http_concert_place_t    place;
@@ -94,43 +88,11 @@ extern ngx_http_concert_route_t  *ngx_http_concert_routes[];
 
 
 typedef struct {
-    ngx_shm_zone_t                   *shm_zone;
-    ngx_uint_t                        needs;
-    ngx_str_t                         needed_by[2];  /* postgres, redis */
-
-    ngx_http_concert_group_t          groups[NGX_HTTP_CONCERT_GROUPS];
-    ngx_http_concert_queue_conf_t     queue;
-    ngx_flag_t                        has_queue;
-    ngx_msec_t                        hold;
-    ngx_msec_t                        hold_extend;   /* 0: never */
-    ngx_msec_t                        timeout;
-    ngx_msec_t                        catalog_cache; /* 0: off */
-    ngx_int_t                         max_seats;
-    ngx_int_t                         user_limit;    /* 0: none */
-    ngx_uint_t                        charge;
-    ngx_uint_t                        payment_method;
-    ngx_uint_t                        max_pending;   /* by card */
-    ngx_http_concert_breaker_conf_t   breaker;
-    ngx_flag_t                        has_breaker;
-    ngx_http_concert_identity_conf_t  identity;
-
-    ngx_uint_t                        workers;
-    ngx_http_concert_slot_t          *slot;          /* of this worker */
-} ngx_http_concert_main_conf_t;
-
-
-#define NGX_HTTP_CONCERT_CHARGE_FREE     0
-#define NGX_HTTP_CONCERT_CHARGE_CARD     1
-
-#define NGX_HTTP_CONCERT_METHOD_BALANCE  0
-#define NGX_HTTP_CONCERT_METHOD_CARD     1
-
-
-typedef struct {
     ngx_http_concert_route_t       *route;
     ngx_uint_t                      index;         /* of the route */
     ngx_str_t                       prefix;        /* of the paths; may be "" */
     ngx_flag_t                      problems;      /* nginx's refusals are */
+    ngx_http_concert_sale_t        *sale;          /* that it serves */
 } ngx_http_concert_loc_conf_t;
 
 
@@ -150,11 +112,10 @@ typedef struct {
 extern ngx_module_t  ngx_http_concert_module;
 
 
-/* of the running cycle: in a worker, for steps that have no request */
-extern ngx_http_concert_main_conf_t  *ngx_http_concert_conf;
-
-
 ngx_int_t ngx_http_concert_handler(ngx_http_request_t *r);
+
+/* the sale that the request's location serves */
+ngx_http_concert_sale_t *ngx_http_concert_sale(ngx_http_request_t *r);
 
 /*
  * What of the path follows the prefix that its location is for; without one,

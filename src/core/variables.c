@@ -70,18 +70,21 @@ static ngx_int_t
 ngx_http_concert_user_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    int64_t                  user_id;
-    const char              *wrong;
-    ngx_http_concert_ctx_t  *ctx;
+    int64_t                   user_id;
+    const char               *wrong;
+    ngx_http_concert_ctx_t   *ctx;
+    ngx_http_concert_sale_t  *sale;
 
+    sale = ngx_http_concert_sale(r);
     ctx = ngx_http_get_module_ctx(r, ngx_http_concert_module);
 
     if (ctx && ctx->user_id) {
         return ngx_http_concert_set_number(r, v, ctx->user_id);
     }
 
-    if (ngx_http_concert_conf == NULL
-        || ngx_http_concert_caller(r, &user_id, &wrong) != NGX_OK)
+    if (sale->conf->needs == 0
+        || ngx_http_concert_caller(r, sale->identity, &user_id, &wrong)
+           != NGX_OK)
     {
         v->not_found = 1;
         return NGX_OK;

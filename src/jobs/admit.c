@@ -46,12 +46,7 @@ static const ngx_http_concert_op_t  ngx_http_concert_admit = {
 };
 
 
-/* there is one such call at a time, so its answer may be static */
-static int64_t  ngx_http_concert_admit_answer[NGX_HTTP_CONCERT_ADMIT_COLUMNS
-                                              + NGX_HTTP_CONCERT_MAX_ENDED];
-
-
-ngx_http_concert_job_t  ngx_http_concert_admit_job = {
+const ngx_http_concert_job_t  ngx_http_concert_admit_job = {
     .op = &ngx_http_concert_admit,
     .interval = NGX_HTTP_CONCERT_ADMIT_INTERVAL,
     .params = ngx_http_concert_admit_params,
@@ -67,7 +62,7 @@ ngx_http_concert_admit_params(ngx_http_concert_call_t *call)
         return NGX_ERROR;
     }
 
-    return ngx_http_concert_call_integer(call, ngx_http_concert_queue_ended());
+    return ngx_http_concert_call_integer(call, call->sale->queue->state->ended);
 }
 
 
@@ -75,20 +70,23 @@ static void
 ngx_http_concert_admit_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    int64_t     *answer;
-    ngx_uint_t   i, n;
+    int64_t                  *answer;
+    ngx_uint_t                i, n;
+    ngx_http_concert_work_t  *work;
 
     ngx_http_concert_queue_read(call, res);
 
-    answer = ngx_http_concert_admit_answer;
-    n = NGX_HTTP_CONCERT_ADMIT_COLUMNS;
+    n = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_OWN
+                             + NGX_HTTP_CONCERT_ADMIT_ENDED);
+    n = NGX_HTTP_CONCERT_ADMIT_COLUMNS
+        + ngx_min(n, NGX_HTTP_CONCERT_MAX_ENDED);
 
-    for (i = 0; i < n; i++) {
+    work = call->data;
+    answer = ngx_palloc(call->pool, n * sizeof(int64_t));
+    work->data = answer;
+
+    for (i = 0; answer && i < n; i++) {
         answer[i] = res->integer(res, 0, NGX_HTTP_CONCERT_QUEUE_OWN + i);
-
-        if (i == NGX_HTTP_CONCERT_ADMIT_ENDED) {
-            n += ngx_min(answer[i], NGX_HTTP_CONCERT_MAX_ENDED);
-        }
     }
 }
 
@@ -97,25 +95,27 @@ static void
 ngx_http_concert_admit_done(ngx_http_concert_call_t *call)
 {
     int64_t                         *answer;
-    ngx_http_concert_slot_t         *slot;
-    ngx_http_concert_zone_t         *zone;
+    ngx_http_concert_work_t         *work;
     ngx_http_concert_queue_state_t  *queue;
 
-    zone = ngx_http_concert_conf->shm_zone->data;
-    slot = ngx_http_concert_conf->slot;
-    queue = &zone->queue;
-    answer = ngx_http_concert_admit_answer;
+    work = call->data;
+    answer = work->data;
+    queue = call->sale->queue->state;
+
+    if (answer == NULL) {
+        return;
+    }
 
     ngx_http_concert_queue_follow(call, answer[NGX_HTTP_CONCERT_ADMIT_LAST]);
     ngx_http_concert_queue_forget_ended(call,
                                      &answer[NGX_HTTP_CONCERT_ADMIT_COLUMNS],
                                      answer[NGX_HTTP_CONCERT_ADMIT_ENDED]);
 
-    (void) ngx_atomic_fetch_add(&slot->admitted,
+    (void) ngx_atomic_fetch_add(&queue->admitted,
                                 answer[NGX_HTTP_CONCERT_ADMIT_ADMITTED]);
-    (void) ngx_atomic_fetch_add(&slot->missed,
+    (void) ngx_atomic_fetch_add(&queue->missed,
                                 answer[NGX_HTTP_CONCERT_ADMIT_MISSED]);
-    (void) ngx_atomic_fetch_add(&slot->forgotten,
+    (void) ngx_atomic_fetch_add(&queue->forgotten,
                                 answer[NGX_HTTP_CONCERT_ADMIT_FORGOTTEN]);
 
     queue->waiting = answer[NGX_HTTP_CONCERT_ADMIT_WAITING];

@@ -25,7 +25,7 @@ static const ngx_http_concert_op_t  ngx_http_concert_expire = {
 };
 
 
-ngx_http_concert_job_t  ngx_http_concert_expire_job = {
+const ngx_http_concert_job_t  ngx_http_concert_expire_job = {
     .op = &ngx_http_concert_expire,
     .interval = NGX_HTTP_CONCERT_EXPIRE_INTERVAL,
     .params = ngx_http_concert_expire_params,
@@ -52,6 +52,6 @@ ngx_http_concert_expire_read(ngx_http_concert_call_t *call,
 static void
 ngx_http_concert_expire_done(ngx_http_concert_call_t *call)
 {
-    (void) ngx_atomic_fetch_add(&ngx_http_concert_conf->slot->expired,
+    (void) ngx_atomic_fetch_add(&call->sale->database->expired,
                                 (ngx_atomic_int_t) call->id);
 }

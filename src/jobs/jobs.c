@@ -2,11 +2,13 @@
 #include "jobs/jobs.h"
 
 
+static ngx_int_t ngx_http_concert_job_start(ngx_cycle_t *cycle,
+    const ngx_http_concert_job_t *job, ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_job_timer(ngx_event_t *ev);
 static void ngx_http_concert_job_done(ngx_http_concert_call_t *call);
 
 
-static ngx_http_concert_job_t  *ngx_http_concert_jobs[] = {
+static const ngx_http_concert_job_t  *ngx_http_concert_jobs[] = {
     &ngx_http_concert_admit_job,
     &ngx_http_concert_expire_job,
     &ngx_http_concert_purge_keys_job,
@@ -19,59 +21,90 @@ static ngx_http_concert_job_t  *ngx_http_concert_jobs[] = {
 };
 
 
-void
-ngx_http_concert_jobs_init(ngx_cycle_t *cycle)
+ngx_int_t
+ngx_http_concert_jobs_init(ngx_cycle_t *cycle,
+    ngx_http_concert_main_conf_t *conf)
 {
-    ngx_uint_t               i;
-    ngx_http_concert_job_t  *job;
+    ngx_uint_t                     i, k;
+    ngx_http_concert_sale_t      **sales;
+    const ngx_http_concert_job_t  *job;
 
-    for (i = 0; ngx_http_concert_jobs[i]; i++) {
-        job = ngx_http_concert_jobs[i];
+    sales = conf->sales.elts;
 
-        if (ngx_http_concert_conf->groups[job->op->group].conf == NULL
-            || (ngx_worker != 0 && !job->every_worker))
-        {
-            continue;
+    for (i = 0; i < conf->sales.nelts; i++) {
+        for (k = 0; ngx_http_concert_jobs[k]; k++) {
+            job = ngx_http_concert_jobs[k];
+
+            if (sales[i]->groups[job->op->group]->conf == NULL
+                || (ngx_worker != 0 && !job->every_worker))
+            {
+                continue;
+            }
+
+            if (ngx_http_concert_job_start(cycle, job, sales[i]) != NGX_OK) {
+                return NGX_ERROR;
+            }
         }
-
-        job->timer.handler = ngx_http_concert_job_timer;
-        job->timer.data = job;
-        job->timer.log = cycle->log;
-        job->timer.cancelable = 1;
-
-        ngx_add_timer(&job->timer, job->interval);
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_job_start(ngx_cycle_t *cycle,
+    const ngx_http_concert_job_t *job, ngx_http_concert_sale_t *sale)
+{
+    ngx_http_concert_work_t  *work;
+
+    work = ngx_pcalloc(cycle->pool, sizeof(ngx_http_concert_work_t));
+    if (work == NULL) {
+        return NGX_ERROR;
+    }
+
+    work->job = job;
+    work->sale = sale;
+    work->interval = job->interval;
+
+    work->timer.handler = ngx_http_concert_job_timer;
+    work->timer.data = work;
+    work->timer.log = cycle->log;
+    work->timer.cancelable = 1;
+
+    ngx_add_timer(&work->timer, work->interval);
+
+    return NGX_OK;
 }
 
 
 static void
 ngx_http_concert_job_timer(ngx_event_t *ev)
 {
-    ngx_http_concert_job_t   *job;
     ngx_http_concert_call_t  *call;
+    ngx_http_concert_work_t  *work;
 
     if (ngx_exiting) {
         return;
     }
 
-    job = ev->data;
+    work = ev->data;
 
-    call = ngx_http_concert_call_create();
+    call = ngx_http_concert_call_create(work->sale);
 
     if (call) {
         call->job = 1;
-        call->data = job;
-        ngx_http_concert_call_step(call, job->op, job->read);
+        call->data = work;
+        ngx_http_concert_call_step(call, work->job->op, work->job->read);
 
-        if (job->params(call) == NGX_OK) {
-            (void) ngx_http_concert_run(call, ngx_http_concert_job_done);
+        if (work->job->params(call) == NGX_OK) {
+            (void) ngx_http_concert_sale_run(call, ngx_http_concert_job_done);
             return;
         }
 
         ngx_http_concert_call_destroy(call);
     }
 
-    ngx_add_timer(&job->timer, job->interval);
+    ngx_add_timer(&work->timer, work->interval);
 }
 
 
@@ -80,17 +113,17 @@ ngx_http_concert_job_timer(ngx_event_t *ev)
 static void
 ngx_http_concert_job_done(ngx_http_concert_call_t *call)
 {
-    ngx_http_concert_job_t  *job;
+    ngx_http_concert_work_t  *work;
 
-    job = call->data;
+    work = call->data;
 
     if (call->outcome == NGX_HTTP_CONCERT_OK) {
-        job->done(call);
+        work->job->done(call);
     }
 
     ngx_http_concert_call_destroy(call);
 
     if (!ngx_exiting) {
-        ngx_add_timer(&job->timer, job->interval);
+        ngx_add_timer(&work->timer, work->interval);
     }
 }

@@ -26,7 +26,7 @@ static const ngx_http_concert_op_t  ngx_http_concert_purge_orders = {
 };
 
 
-ngx_http_concert_job_t  ngx_http_concert_purge_keys_job = {
+const ngx_http_concert_job_t  ngx_http_concert_purge_keys_job = {
     .op = &ngx_http_concert_purge_keys,
     .interval = NGX_HTTP_CONCERT_PURGE_INTERVAL,
     .params = ngx_http_concert_purge_params,
@@ -35,7 +35,7 @@ ngx_http_concert_job_t  ngx_http_concert_purge_keys_job = {
 };
 
 
-ngx_http_concert_job_t  ngx_http_concert_purge_orders_job = {
+const ngx_http_concert_job_t  ngx_http_concert_purge_orders_job = {
     .op = &ngx_http_concert_purge_orders,
     .interval = NGX_HTTP_CONCERT_PURGE_INTERVAL,
     .params = ngx_http_concert_purge_params,

@@ -46,14 +46,16 @@ static const ngx_http_concert_op_t  ngx_http_concert_sales = {
 };
 
 
-/* a round, as far as it is; of one call at a time, so it may be static */
-static ngx_http_concert_sale_t  ngx_http_concert_sales_round[
-                                                        NGX_HTTP_CONCERT_SALES];
-static ngx_uint_t  ngx_http_concert_sales_n;
-static ngx_uint_t  ngx_http_concert_sales_rows;
+/* a round, as far as it is */
+
+typedef struct {
+    ngx_http_concert_hall_t   halls[NGX_HTTP_CONCERT_HALLS];
+    ngx_uint_t                n;
+    ngx_uint_t                rows;    /* of the run */
+} ngx_http_concert_round_t;
 
 
-ngx_http_concert_job_t  ngx_http_concert_sales_job = {
+const ngx_http_concert_job_t  ngx_http_concert_sales_job = {
     .op = &ngx_http_concert_sales,
     .interval = NGX_HTTP_CONCERT_SALES_INTERVAL,
     .params = ngx_http_concert_sales_params,
@@ -67,24 +69,39 @@ ngx_http_concert_job_t  ngx_http_concert_sales_job = {
 static ngx_int_t
 ngx_http_concert_sales_params(ngx_http_concert_call_t *call)
 {
-    ngx_uint_t                n;
-    ngx_http_concert_zone_t  *zone;
+    ngx_uint_t                 n;
+    ngx_http_concert_work_t   *work;
+    ngx_http_concert_round_t  *round;
 
-    zone = ngx_http_concert_conf->shm_zone->data;
-    n = ngx_http_concert_sales_n;
+    work = call->data;
+    round = work->data;
 
-    if (ngx_time() - (time_t) zone->sales.asked
+    if (ngx_time() - (time_t) call->sale->database->halls.asked
         > NGX_HTTP_CONCERT_SALES_INTEREST)
     {
-        ngx_http_concert_sales_n = 0;
-        ngx_http_concert_sales_job.interval = NGX_HTTP_CONCERT_SALES_INTERVAL;
+        if (round) {
+            round->n = 0;
+        }
+
+        work->interval = NGX_HTTP_CONCERT_SALES_INTERVAL;
         return NGX_ERROR;
     }
 
+    if (round == NULL) {
+        round = ngx_pcalloc(ngx_cycle->pool, sizeof(ngx_http_concert_round_t));
+        if (round == NULL) {
+            return NGX_ERROR;
+        }
+
+        work->data = round;
+    }
+
+    n = round->n;
+
     if (ngx_http_concert_call_integer(call,
-            n ? ngx_http_concert_sales_round[n - 1].schedule_id : 0)
+                                  n ? round->halls[n - 1].schedule_id : 0)
         != NGX_OK
-        || ngx_http_concert_call_integer(call, NGX_HTTP_CONCERT_SALES - n)
+        || ngx_http_concert_call_integer(call, NGX_HTTP_CONCERT_HALLS - n)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -98,28 +115,31 @@ static void
 ngx_http_concert_sales_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    ngx_str_t                 title;
-    ngx_uint_t                row;
-    ngx_http_concert_sale_t  *sale;
+    ngx_str_t                  title;
+    ngx_uint_t                 row;
+    ngx_http_concert_hall_t   *hall;
+    ngx_http_concert_work_t   *work;
+    ngx_http_concert_round_t  *round;
 
-    ngx_http_concert_sales_rows = ngx_min(res->rows,
-                           NGX_HTTP_CONCERT_SALES - ngx_http_concert_sales_n);
+    work = call->data;
+    round = work->data;
+    round->rows = ngx_min(res->rows, NGX_HTTP_CONCERT_HALLS - round->n);
 
-    for (row = 0; row < ngx_http_concert_sales_rows; row++) {
-        sale = &ngx_http_concert_sales_round[ngx_http_concert_sales_n + row];
+    for (row = 0; row < round->rows; row++) {
+        hall = &round->halls[round->n + row];
 
-        sale->schedule_id = res->integer(res, row,
+        hall->schedule_id = res->integer(res, row,
                                          NGX_HTTP_CONCERT_SALES_SCHEDULE);
-        sale->concert_id = res->integer(res, row,
+        hall->concert_id = res->integer(res, row,
                                         NGX_HTTP_CONCERT_SALES_CONCERT);
-        sale->starts = res->integer(res, row, NGX_HTTP_CONCERT_SALES_STARTS);
-        sale->seats = res->integer(res, row, NGX_HTTP_CONCERT_SALES_TOTAL);
-        sale->sold = res->integer(res, row, NGX_HTTP_CONCERT_SALES_SOLD);
-        sale->held = res->integer(res, row, NGX_HTTP_CONCERT_SALES_HELD);
+        hall->starts = res->integer(res, row, NGX_HTTP_CONCERT_SALES_STARTS);
+        hall->seats = res->integer(res, row, NGX_HTTP_CONCERT_SALES_TOTAL);
+        hall->sold = res->integer(res, row, NGX_HTTP_CONCERT_SALES_SOLD);
+        hall->held = res->integer(res, row, NGX_HTTP_CONCERT_SALES_HELD);
 
         title = res->string(res, row, NGX_HTTP_CONCERT_SALES_NAME);
-        sale->len = ngx_min(title.len, NGX_HTTP_CONCERT_SALES_TITLE);
-        ngx_memcpy(sale->title, title.data, sale->len);
+        hall->len = ngx_min(title.len, NGX_HTTP_CONCERT_HALL_TITLE);
+        ngx_memcpy(hall->title, title.data, hall->len);
     }
 }
 
@@ -129,24 +149,27 @@ ngx_http_concert_sales_read(ngx_http_concert_call_t *call,
 static void
 ngx_http_concert_sales_done(ngx_http_concert_call_t *call)
 {
-    ngx_time_t  *tp;
+    ngx_time_t                *tp;
+    ngx_http_concert_sale_t   *sale;
+    ngx_http_concert_work_t   *work;
+    ngx_http_concert_round_t  *round;
 
-    ngx_http_concert_sales_n += ngx_http_concert_sales_rows;
+    work = call->data;
+    round = work->data;
+    round->n += round->rows;
 
-    if (ngx_http_concert_sales_rows
-        && ngx_http_concert_sales_n < NGX_HTTP_CONCERT_SALES)
-    {
-        ngx_http_concert_sales_job.interval = NGX_HTTP_CONCERT_SALES_PAUSE;
+    if (round->rows && round->n < NGX_HTTP_CONCERT_HALLS) {
+        work->interval = NGX_HTTP_CONCERT_SALES_PAUSE;
         return;
     }
 
     tp = ngx_timeofday();
+    sale = call->sale;
 
-    ngx_http_concert_zone_sales_keep(ngx_http_concert_conf->shm_zone,
-                                     ngx_http_concert_sales_round,
-                                     ngx_http_concert_sales_n,
+    ngx_http_concert_zone_halls_keep(sale->shm_zone, &sale->database->halls,
+                                     round->halls, round->n,
                                      (int64_t) tp->sec * 1000 + tp->msec);
 
-    ngx_http_concert_sales_n = 0;
-    ngx_http_concert_sales_job.interval = NGX_HTTP_CONCERT_SALES_REST;
+    round->n = 0;
+    work->interval = NGX_HTTP_CONCERT_SALES_REST;
 }

@@ -18,7 +18,7 @@ static const ngx_http_concert_op_t  ngx_http_concert_seen_op = {
 };
 
 
-ngx_http_concert_job_t  ngx_http_concert_seen_job = {
+const ngx_http_concert_job_t  ngx_http_concert_seen_job = {
     .op = &ngx_http_concert_seen_op,
     .interval = NGX_HTTP_CONCERT_SEEN_INTERVAL,
     .params = ngx_http_concert_queue_seen_params,

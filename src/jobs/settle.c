@@ -32,17 +32,37 @@ enum {
 };
 
 
+/* the cards are in the memory of the call that asks which are due */
+
+typedef struct {
+    ngx_http_concert_card_t   *cards;
+    ngx_uint_t                 ndue;
+    ngx_uint_t                 nsettling;   /* calls under way */
+} ngx_http_concert_due_t;
+
+
+/* what is settled, of which work */
+
+typedef struct {
+    ngx_http_concert_card_t    card;        /* first: call->data is it, too */
+    ngx_http_concert_due_t    *due;
+} ngx_http_concert_settling_t;
+
+
 static ngx_int_t ngx_http_concert_settle_params(
     ngx_http_concert_call_t *call);
+static ngx_http_concert_due_t *ngx_http_concert_settle_due(
+    ngx_http_concert_work_t *work);
 static void ngx_http_concert_settle_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 static ngx_int_t ngx_http_concert_settle_row(ngx_http_concert_call_t *call,
     ngx_http_concert_card_t *card, const ngx_http_concert_result_t *res,
     ngx_uint_t row);
 static void ngx_http_concert_settle_done(ngx_http_concert_call_t *call);
-static void ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due);
+static void ngx_http_concert_settle_begin(ngx_http_concert_sale_t *sale,
+    ngx_http_concert_due_t *due, const ngx_http_concert_card_t *card);
 static ngx_int_t ngx_http_concert_settle_copy(ngx_http_concert_call_t *call,
-    const ngx_http_concert_card_t *due);
+    const ngx_http_concert_card_t *from);
 static ngx_int_t ngx_http_concert_settle_ask(ngx_http_concert_call_t *call,
     ngx_http_concert_ask_e ask, void (*done)(ngx_http_concert_call_t *call));
 static void ngx_http_concert_settle_looked_up(ngx_http_concert_call_t *call);
@@ -59,16 +79,7 @@ static const ngx_http_concert_op_t  ngx_http_concert_due = {
 };
 
 
-/* there is one such call at a time; the cards are in its memory */
-static ngx_http_concert_card_t  ngx_http_concert_due_cards[
-                                                   NGX_HTTP_CONCERT_SETTLE_MAX];
-static ngx_uint_t               ngx_http_concert_ndue;
-
-/* calls under way */
-static ngx_uint_t               ngx_http_concert_nsettling;
-
-
-ngx_http_concert_job_t  ngx_http_concert_settle_job = {
+const ngx_http_concert_job_t  ngx_http_concert_settle_job = {
     .op = &ngx_http_concert_due,
     .interval = NGX_HTTP_CONCERT_SETTLE_INTERVAL,
     .params = ngx_http_concert_settle_params,
@@ -84,27 +95,30 @@ ngx_http_concert_settle_params(ngx_http_concert_call_t *call)
 {
     int64_t                    lease;
     ngx_uint_t                 most;
+    ngx_http_concert_due_t    *due;
+    ngx_http_concert_sale_t   *sale;
     ngx_http_concert_group_t  *group;
 
-    group = &ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY];
+    sale = call->sale;
+    group = sale->groups[NGX_HTTP_CONCERT_GATEWAY];
+    due = ngx_http_concert_settle_due(call->data);
     most = (group->nlanes + 1) / 2;
 
-    if (group->conf == NULL) {
+    if (group->conf == NULL || due == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_http_concert_guard_tick();
+    ngx_http_concert_guard_tick(sale->guard);
 
-    if (ngx_http_concert_nsettling >= most || ngx_http_concert_guard_shut()) {
+    if (due->nsettling >= most || ngx_http_concert_guard_shut(sale->guard)) {
         return NGX_ERROR;
     }
 
-    most = ngx_min(most - ngx_http_concert_nsettling,
-                   NGX_HTTP_CONCERT_SETTLE_MAX);
+    most = ngx_min(most - due->nsettling, NGX_HTTP_CONCERT_SETTLE_MAX);
 
     /* two questions, each of which first waits for a lane, and settling */
 
-    lease = 4 * group->timeout + 2 * ngx_http_concert_conf->timeout;
+    lease = 4 * group->timeout + 2 * sale->conf->timeout;
 
     if (ngx_http_concert_call_integer(call, most) != NGX_OK) {
         return NGX_ERROR;
@@ -114,22 +128,41 @@ ngx_http_concert_settle_params(ngx_http_concert_call_t *call)
 }
 
 
+static ngx_http_concert_due_t *
+ngx_http_concert_settle_due(ngx_http_concert_work_t *work)
+{
+    if (work->data == NULL) {
+        work->data = ngx_pcalloc(ngx_cycle->pool,
+                                 sizeof(ngx_http_concert_due_t));
+    }
+
+    return work->data;
+}
+
+
 static void
 ngx_http_concert_settle_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    ngx_uint_t  i, n;
+    ngx_uint_t                i, n, rows;
+    ngx_http_concert_due_t   *due;
+    ngx_http_concert_work_t  *work;
 
+    work = call->data;
+    due = work->data;
+    rows = ngx_min(res->rows, NGX_HTTP_CONCERT_SETTLE_MAX);
     n = 0;
 
-    for (i = 0; i < res->rows && n < NGX_HTTP_CONCERT_SETTLE_MAX; i++) {
-        n += (ngx_http_concert_settle_row(call,
-                                          &ngx_http_concert_due_cards[n],
-                                          res, i)
+    due->cards = rows ? ngx_palloc(call->pool,
+                                   rows * sizeof(ngx_http_concert_card_t))
+                      : NULL;
+
+    for (i = 0; due->cards && i < rows; i++) {
+        n += (ngx_http_concert_settle_row(call, &due->cards[n], res, i)
               == NGX_OK);
     }
 
-    ngx_http_concert_ndue = n;
+    due->ndue = n;
 }
 
 
@@ -169,34 +202,49 @@ ngx_http_concert_settle_row(ngx_http_concert_call_t *call,
 static void
 ngx_http_concert_settle_done(ngx_http_concert_call_t *call)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                i;
+    ngx_http_concert_due_t   *due;
+    ngx_http_concert_work_t  *work;
 
-    for (i = 0; i < ngx_http_concert_ndue; i++) {
-        ngx_http_concert_settle_begin(&ngx_http_concert_due_cards[i]);
+    work = call->data;
+    due = work->data;
+
+    for (i = 0; i < due->ndue; i++) {
+        ngx_http_concert_settle_begin(call->sale, due, &due->cards[i]);
     }
 
-    ngx_http_concert_ndue = 0;
+    due->ndue = 0;
 }
 
 
 /* a call for each, which is also the request's step by step */
 
 static void
-ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due)
+ngx_http_concert_settle_begin(ngx_http_concert_sale_t *sale,
+    ngx_http_concert_due_t *due, const ngx_http_concert_card_t *card)
 {
-    ngx_http_concert_call_t  *call;
+    ngx_http_concert_call_t      *call;
+    ngx_http_concert_settling_t  *settling;
 
-    call = ngx_http_concert_call_create();
+    call = ngx_http_concert_call_create(sale);
     if (call == NULL) {
         return;
     }
 
-    ngx_http_concert_nsettling++;
+    settling = ngx_palloc(call->pool, sizeof(ngx_http_concert_settling_t));
+    if (settling == NULL) {
+        ngx_http_concert_call_destroy(call);
+        return;
+    }
 
+    settling->due = due;
+    due->nsettling++;
+
+    call->data = settling;
     call->job = 1;
-    call->user_id = due->user_id;
+    call->user_id = card->user_id;
 
-    if (ngx_http_concert_settle_copy(call, due) != NGX_OK
+    if (ngx_http_concert_settle_copy(call, card) != NGX_OK
         || ngx_http_concert_settle_ask(call, NGX_HTTP_CONCERT_ASK_LOOK_UP,
                                        ngx_http_concert_settle_looked_up)
            != NGX_OK)
@@ -208,26 +256,21 @@ ngx_http_concert_settle_begin(const ngx_http_concert_card_t *due)
 
 static ngx_int_t
 ngx_http_concert_settle_copy(ngx_http_concert_call_t *call,
-    const ngx_http_concert_card_t *due)
+    const ngx_http_concert_card_t *from)
 {
     ngx_http_concert_card_t  *card;
 
-    card = ngx_palloc(call->pool, sizeof(ngx_http_concert_card_t));
-    if (card == NULL) {
-        return NGX_ERROR;
-    }
+    card = call->data;
+    *card = *from;
 
-    *card = *due;
-    call->data = card;
-
-    if (ngx_http_concert_card_keep(call, &card->operation, due->operation)
+    if (ngx_http_concert_card_keep(call, &card->operation, from->operation)
         != NGX_OK
-        || ngx_http_concert_card_keep(call, &card->order_id, due->order_id)
+        || ngx_http_concert_card_keep(call, &card->order_id, from->order_id)
            != NGX_OK
         || ngx_http_concert_card_keep(call, &card->payment_key,
-                                      due->payment_key)
+                                      from->payment_key)
            != NGX_OK
-        || ngx_http_concert_card_keep(call, &card->status, due->status)
+        || ngx_http_concert_card_keep(call, &card->status, from->status)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -380,6 +423,10 @@ ngx_http_concert_settle_left(ngx_http_concert_call_t *call)
 static void
 ngx_http_concert_settle_end(ngx_http_concert_call_t *call)
 {
-    ngx_http_concert_nsettling--;
+    ngx_http_concert_settling_t  *settling;
+
+    settling = call->data;
+    settling->due->nsettling--;
+
     ngx_http_concert_call_destroy(call);
 }

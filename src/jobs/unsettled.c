@@ -34,12 +34,7 @@ static const ngx_http_concert_op_t  ngx_http_concert_unsettled = {
 };
 
 
-/* there is one such call at a time, so its answer may be static */
-static int64_t  ngx_http_concert_unsettled_answer[
-                                           NGX_HTTP_CONCERT_UNSETTLED_COLUMNS];
-
-
-ngx_http_concert_job_t  ngx_http_concert_unsettled_job = {
+const ngx_http_concert_job_t  ngx_http_concert_unsettled_job = {
     .op = &ngx_http_concert_unsettled,
     .interval = NGX_HTTP_CONCERT_UNSETTLED_INTERVAL,
     .params = ngx_http_concert_unsettled_params,
@@ -51,7 +46,7 @@ ngx_http_concert_job_t  ngx_http_concert_unsettled_job = {
 static ngx_int_t
 ngx_http_concert_unsettled_params(ngx_http_concert_call_t *call)
 {
-    return ngx_http_concert_conf->groups[NGX_HTTP_CONCERT_GATEWAY].conf
+    return call->sale->groups[NGX_HTTP_CONCERT_GATEWAY]->conf
            ? NGX_OK : NGX_ERROR;
 }
 
@@ -60,10 +55,17 @@ static void
 ngx_http_concert_unsettled_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res)
 {
-    ngx_uint_t  i;
+    int64_t                  *answer;
+    ngx_uint_t                i;
+    ngx_http_concert_work_t  *work;
 
-    for (i = 0; i < NGX_HTTP_CONCERT_UNSETTLED_COLUMNS; i++) {
-        ngx_http_concert_unsettled_answer[i] = res->integer(res, 0, i);
+    work = call->data;
+    answer = ngx_palloc(call->pool, NGX_HTTP_CONCERT_UNSETTLED_COLUMNS
+                                    * sizeof(int64_t));
+    work->data = answer;
+
+    for (i = 0; answer && i < NGX_HTTP_CONCERT_UNSETTLED_COLUMNS; i++) {
+        answer[i] = res->integer(res, 0, i);
     }
 }
 
@@ -71,13 +73,17 @@ ngx_http_concert_unsettled_read(ngx_http_concert_call_t *call,
 static void
 ngx_http_concert_unsettled_done(ngx_http_concert_call_t *call)
 {
-    int64_t                          *answer;
-    ngx_http_concert_zone_t          *zone;
-    ngx_http_concert_cards_state_t   *cards;
+    int64_t                         *answer;
+    ngx_http_concert_work_t         *work;
+    ngx_http_concert_cards_state_t  *cards;
 
-    zone = ngx_http_concert_conf->shm_zone->data;
-    cards = &zone->cards;
-    answer = ngx_http_concert_unsettled_answer;
+    work = call->data;
+    answer = work->data;
+    cards = &call->sale->database->cards;
+
+    if (answer == NULL) {
+        return;
+    }
 
     cards->pending = answer[NGX_HTTP_CONCERT_UNSETTLED_PENDING];
     cards->pending_age = answer[NGX_HTTP_CONCERT_UNSETTLED_PENDING_AGE];

@@ -23,6 +23,8 @@ static int ngx_http_concert_slot_read(ngx_http_concert_bucket_t *bucket,
 static unsigned ngx_http_concert_slot_choose(
     ngx_http_concert_bucket_t *bucket, uint64_t salt, uint64_t user,
     uint64_t now);
+static int ngx_http_concert_slot_free(ngx_http_concert_bucket_t *bucket,
+    unsigned i, uint64_t salt, uint64_t now);
 static unsigned ngx_http_concert_slot_victim(
     ngx_http_concert_bucket_t *bucket, uint64_t start);
 
@@ -158,28 +160,28 @@ ngx_http_concert_tickets_store(ngx_http_concert_tickets_t *tickets,
 }
 
 
-/* the user's own slot, or one that is free or of no more use, or a victim */
+/*
+ * The user's own slot, or one that is free or of no more use, or a victim.
+ * What does not fit the salt may be another queue's: it is of no use only when
+ * nobody has looked at it either.
+ */
 
 static unsigned
 ngx_http_concert_slot_choose(ngx_http_concert_bucket_t *bucket, uint64_t salt,
     uint64_t user, uint64_t now)
 {
-    unsigned                   i, free;
-    ngx_http_concert_ticket_t  ticket;
+    unsigned  i, free;
 
     free = NGX_HTTP_CONCERT_BUCKET;
 
     for (i = 0; i < NGX_HTTP_CONCERT_BUCKET; i++) {
-        ticket.user = ngx_http_concert_get(&bucket->user[i]);
 
-        if (ticket.user == user) {
+        if (ngx_http_concert_get(&bucket->user[i]) == user) {
             return i;
         }
 
         if (free == NGX_HTTP_CONCERT_BUCKET
-            && (ticket.user == 0
-                || !ngx_http_concert_slot_read(bucket, i, salt, &ticket)
-                || (ticket.ends && ticket.ends <= now)))
+            && ngx_http_concert_slot_free(bucket, i, salt, now))
         {
             free = i;
         }
@@ -187,6 +189,27 @@ ngx_http_concert_slot_choose(ngx_http_concert_bucket_t *bucket, uint64_t salt,
 
     return free < NGX_HTTP_CONCERT_BUCKET
            ? free : ngx_http_concert_slot_victim(bucket, user ^ now);
+}
+
+
+static int
+ngx_http_concert_slot_free(ngx_http_concert_bucket_t *bucket, unsigned i,
+    uint64_t salt, uint64_t now)
+{
+    ngx_http_concert_ticket_t  ticket;
+
+    ticket.user = ngx_http_concert_get(&bucket->user[i]);
+
+    if (ticket.user == 0) {
+        return 1;
+    }
+
+    if (ngx_http_concert_slot_read(bucket, i, salt, &ticket)) {
+        return ticket.ends && ticket.ends <= now;
+    }
+
+    return !(ngx_http_concert_get(&bucket->slot[i].check)
+             & NGX_HTTP_CONCERT_SEEN);
 }
 
 

@@ -11,6 +11,8 @@
  *
  * A bucket holds the tickets of the users whose hash is the same.  When it is
  * full the ticket goes that nobody looked at for the longest (CLOCK).
+ *
+ * Queues share a table, each with a salt, and with user words, of its own.
  */
 
 

@@ -34,5 +34,9 @@ extern const ngx_http_concert_store_t  ngx_http_concert_gateway;
 /* worker: before the first question; NGX_ERROR: libcurl does not start */
 ngx_int_t ngx_http_concert_gateway_init_worker(void);
 
+/* start: concert_gateway */
+char *ngx_http_concert_gateway_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 
 #endif /* NGX_HTTP_CONCERT_GATEWAY_H_INCLUDED */

@@ -37,5 +37,9 @@ extern const ngx_http_concert_store_t  ngx_http_concert_postgres;
 char *ngx_http_concert_postgres_check(const char *conninfo, ngx_pool_t *pool,
     ngx_uint_t *secret);
 
+/* start: concert_postgres */
+char *ngx_http_concert_postgres_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 
 #endif /* NGX_HTTP_CONCERT_POSTGRES_H_INCLUDED */

@@ -9,13 +9,14 @@
 
 #include "store/redis.h"
 #include "core/report.h"
+#include "core/sale.h"
 
 #include <hiredis/hiredis.h>
 #include <ngx_sha1.h>
 
 
 #define NGX_HTTP_CONCERT_REDIS_MAX_ARGS                                      \
-    (3 + NGX_HTTP_CONCERT_REDIS_KEYS + NGX_HTTP_CONCERT_MAX_PARAMS           \
+    (3 + NGX_HTTP_CONCERT_QUEUE_KEYS + NGX_HTTP_CONCERT_MAX_PARAMS           \
      + NGX_HTTP_CONCERT_MAX_BATCH)
 
 #define NGX_HTTP_CONCERT_REDIS_MIN_TIMEOUT  100
@@ -61,7 +62,7 @@ static ngx_int_t ngx_http_concert_redis_exchange(
     ngx_http_concert_lane_t *lane, ngx_http_concert_runs_t *runs);
 static ngx_int_t ngx_http_concert_redis_ping(ngx_http_concert_lane_t *lane);
 static ngx_int_t ngx_http_concert_redis_append(redisContext *c,
-    ngx_http_concert_redis_conf_t *rcf, const ngx_http_concert_run_t *run);
+    const ngx_http_concert_run_t *run);
 static ngx_http_concert_script_t *ngx_http_concert_redis_script(
     const char *name);
 static ngx_int_t ngx_http_concert_redis_load(ngx_http_concert_lane_t *lane);
@@ -211,7 +212,9 @@ ngx_http_concert_redis_joins(const ngx_http_concert_run_t *run,
 {
     ngx_http_concert_call_t  **p;
 
-    if (!ngx_http_concert_call_alike(run->calls[0], *call)) {
+    if (run->calls[0]->sale->queue != (*call)->sale->queue
+        || !ngx_http_concert_call_alike(run->calls[0], *call))
+    {
         return 0;
     }
 
@@ -349,7 +352,7 @@ ngx_http_concert_redis_exchange(ngx_http_concert_lane_t *lane,
 
     for (run = runs->runs; run < end; run++) {
         if (!run->done
-            && ngx_http_concert_redis_append(c, lane->group->conf, run)
+            && ngx_http_concert_redis_append(c, run)
                != NGX_OK)
         {
             return ngx_http_concert_redis_lost(lane);
@@ -410,7 +413,7 @@ ngx_http_concert_redis_ping(ngx_http_concert_lane_t *lane)
 
 static ngx_int_t
 ngx_http_concert_redis_append(redisContext *c,
-    ngx_http_concert_redis_conf_t *rcf, const ngx_http_concert_run_t *run)
+    const ngx_http_concert_run_t *run)
 {
     int                         argc;
     size_t                      lens[NGX_HTTP_CONCERT_REDIS_MAX_ARGS];
@@ -418,10 +421,12 @@ ngx_http_concert_redis_append(redisContext *c,
     ngx_uint_t                  i;
     const char                 *argv[NGX_HTTP_CONCERT_REDIS_MAX_ARGS];
     ngx_http_concert_call_t    *call;
+    ngx_http_concert_queue_t   *queue;
     ngx_http_concert_script_t  *script;
     char                        keys[NGX_INT_T_LEN];
 
     call = run->calls[0];
+    queue = call->sale->queue;
     script = ngx_http_concert_redis_script(call->op->name);
 
     argv[0] = "EVALSHA";
@@ -431,14 +436,14 @@ ngx_http_concert_redis_append(redisContext *c,
     lens[1] = sizeof(script->sha1) - 1;
 
     argv[2] = keys;
-    lens[2] = ngx_sprintf((u_char *) keys, "%d", NGX_HTTP_CONCERT_REDIS_KEYS)
+    lens[2] = ngx_sprintf((u_char *) keys, "%d", NGX_HTTP_CONCERT_QUEUE_KEYS)
               - (u_char *) keys;
 
     argc = 3;
 
-    for (i = 0; i < NGX_HTTP_CONCERT_REDIS_KEYS; i++) {
-        argv[argc] = (char *) rcf->keys[i].data;
-        lens[argc++] = rcf->keys[i].len;
+    for (i = 0; i < NGX_HTTP_CONCERT_QUEUE_KEYS; i++) {
+        argv[argc] = (char *) queue->keys[i].data;
+        lens[argc++] = queue->keys[i].len;
     }
 
     for (i = 0; i < call->nparams; i++) {

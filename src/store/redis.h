@@ -15,8 +15,6 @@
 #include "core/lane.h"
 
 
-#define NGX_HTTP_CONCERT_REDIS_KEYS  7
-
 /* the first columns of every answer, which are for all calls of a run */
 #define NGX_HTTP_CONCERT_REDIS_HEAD  5
 
@@ -28,7 +26,6 @@ typedef struct {
     ngx_msec_t   timeout;
     char        *user;      /* of the ACL, or NULL: the default one */
     ngx_str_t    password;  /* empty: no AUTH */
-    ngx_str_t    keys[NGX_HTTP_CONCERT_REDIS_KEYS];
 } ngx_http_concert_redis_conf_t;
 
 
@@ -50,6 +47,10 @@ extern const ngx_http_concert_store_t  ngx_http_concert_redis;
 
 /* start: works out the names that Redis gives to the scripts */
 void ngx_http_concert_redis_init(void);
+
+/* start: concert_redis */
+char *ngx_http_concert_redis_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 #endif /* NGX_HTTP_CONCERT_REDIS_H_INCLUDED */

@@ -132,6 +132,30 @@ what_is_dropped_is_unknown(void **state)
 }
 
 
+/* one bucket, where two queues meet, and the same users in both */
+
+static void
+queues_have_a_table_together(void **state)
+{
+    uint64_t                   user;
+    ngx_http_concert_ticket_t  ticket;
+
+    make(1);
+
+    for (user = 1; user <= NGX_HTTP_CONCERT_BUCKET / 2; user++) {
+        store(SALT, user, user, 0);
+        store(SALT + 1, 0xabc0 ^ user, 100 + user, 0);
+    }
+
+    for (user = 1; user <= NGX_HTTP_CONCERT_BUCKET / 2; user++) {
+        assert_true(find(SALT, user, &ticket));
+        assert_int_equal(ticket.number, user);
+        assert_true(find(SALT + 1, 0xabc0 ^ user, &ticket));
+        assert_int_equal(ticket.number, 100 + user);
+    }
+}
+
+
 /* one bucket, so that all users meet */
 
 static void
@@ -339,6 +363,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(what_is_stored_is_found),
         cmocka_unit_test(another_salt_makes_all_unknown),
+        cmocka_unit_test(queues_have_a_table_together),
         cmocka_unit_test(a_late_answer_does_not_undo_a_later_one),
         cmocka_unit_test(what_is_dropped_is_unknown),
         cmocka_unit_test(a_full_bucket_loses_who_is_not_looked_at),

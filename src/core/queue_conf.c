@@ -1,0 +1,249 @@
+
+/*
+ * concert_queue: what may be in at once, how fast others come in, for how long.
+ */
+
+#include "core/conf.h"
+#include "core/sale.h"
+
+
+/* defaults; times in ms */
+#define NGX_HTTP_CONCERT_CAPACITY    1000
+#define NGX_HTTP_CONCERT_TTL         (10 * 60 * 1000)
+#define NGX_HTTP_CONCERT_CLAIM       (30 * 1000)
+#define NGX_HTTP_CONCERT_POLL        1000
+
+
+static ngx_int_t ngx_http_concert_queue_parameter(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_concert_queue_t *queue);
+static ngx_int_t ngx_http_concert_queue_rate(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t *rate);
+static ngx_int_t ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_http_concert_queue_keys(ngx_conf_t *cf,
+    ngx_http_concert_queue_t *queue);
+
+
+/*
+ * concert_queue [capacity=n] [rate=n/s] [ttl=time] [claim=time] [poll=time]
+ *     [name=word];
+ */
+
+char *
+ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_concert_sale_t *sale = conf;
+
+    ngx_int_t                  rc;
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_http_concert_queue_t  *queue;
+
+    if (sale->queue) {
+        return "is duplicate";
+    }
+
+    queue = ngx_http_concert_queue_create(cf);
+    if (queue == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    sale->queue = queue;
+
+    ngx_http_concert_conf_number_t  numbers[] = {
+        { "capacity=", 1, NGX_HTTP_CONCERT_MAX_CAPACITY, &queue->capacity },
+        { NULL, 0, 0, NULL }
+    };
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        rc = ngx_http_concert_queue_parameter(cf, &value[i], queue);
+
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_concert_conf_number(cf, &value[i], numbers);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* all that is no plain number; NGX_DECLINED: none of it */
+
+static ngx_int_t
+ngx_http_concert_queue_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_concert_queue_t *queue)
+{
+    ngx_str_t  s;
+
+    if (ngx_strncmp(value->data, "ttl=", 4) == 0) {
+        return ngx_http_concert_conf_time(cf, value, 4, "ttl=10m",
+                                           &queue->ttl);
+    }
+
+    if (ngx_strncmp(value->data, "claim=", 6) == 0) {
+        return ngx_http_concert_conf_time(cf, value, 6, "claim=30s",
+                                           &queue->claim);
+    }
+
+    if (ngx_strncmp(value->data, "poll=", 5) == 0) {
+        return ngx_http_concert_conf_time(cf, value, 5, "poll=1s",
+                                           &queue->poll);
+    }
+
+    if (ngx_strncmp(value->data, "rate=", 5) == 0) {
+        return ngx_http_concert_queue_rate(cf, value, &queue->rate);
+    }
+
+    if (ngx_strncmp(value->data, "name=", 5) == 0) {
+        s.data = value->data + 5;
+        s.len = value->len - 5;
+
+        if (ngx_http_concert_queue_name(cf, &s) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        queue->name = s;
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* rate=n/s or rate=n/m, kept as how many in 1000 s */
+
+static ngx_int_t
+ngx_http_concert_queue_rate(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t *rate)
+{
+    size_t     len;
+    u_char    *p;
+    ngx_int_t  n;
+
+    p = value->data + sizeof("rate=") - 1;
+    len = value->len - (sizeof("rate=") - 1);
+
+    if (len > 2 && (ngx_strncmp(p + len - 2, "/s", 2) == 0
+                    || ngx_strncmp(p + len - 2, "/m", 2) == 0))
+    {
+        n = ngx_atoi(p, len - 2);
+
+        if (n > 0 && n <= NGX_HTTP_CONCERT_MAX_RATE) {
+            *rate = p[len - 1] == 's' ? n * 1000 : n * 1000 / 60;
+            return NGX_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\": write how many may be let in in a "
+                       "second or a minute, up to %d, as rate=100/s", value,
+                       NGX_HTTP_CONCERT_MAX_RATE);
+
+    return NGX_ERROR;
+}
+
+
+/* it becomes part of Redis's keys */
+
+static ngx_int_t
+ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name)
+{
+    size_t  i;
+    u_char  c;
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+              || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+        {
+            break;
+        }
+    }
+
+    if (name->len == 0 || name->len > 64 || i < name->len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid queue name \"%V\": write 1 to 64 letters, "
+                           "digits, \"_\" or \"-\", as name=main", name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_http_concert_queue_t *
+ngx_http_concert_queue_create(ngx_conf_t *cf)
+{
+    ngx_http_concert_queue_t  *queue;
+
+    queue = ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_queue_t));
+    if (queue == NULL) {
+        return NULL;
+    }
+
+    queue->capacity = NGX_CONF_UNSET_UINT;
+    queue->rate = NGX_CONF_UNSET_UINT;
+    queue->ttl = NGX_CONF_UNSET_MSEC;
+    queue->claim = NGX_CONF_UNSET_MSEC;
+    queue->poll = NGX_CONF_UNSET_MSEC;
+
+    return queue;
+}
+
+
+ngx_int_t
+ngx_http_concert_queue_init(ngx_conf_t *cf, ngx_http_concert_queue_t *queue,
+    const ngx_str_t *name)
+{
+    ngx_conf_init_uint_value(queue->capacity, NGX_HTTP_CONCERT_CAPACITY);
+    ngx_conf_init_uint_value(queue->rate, 0);
+    ngx_conf_init_msec_value(queue->ttl, NGX_HTTP_CONCERT_TTL);
+    ngx_conf_init_msec_value(queue->claim, NGX_HTTP_CONCERT_CLAIM);
+    ngx_conf_init_msec_value(queue->poll, NGX_HTTP_CONCERT_POLL);
+
+    /* a place that is kept for who has not come is not kept for longer */
+
+    queue->claim = ngx_min(queue->claim, queue->ttl);
+
+    if (queue->name.len == 0) {
+        queue->name = *name;
+    }
+
+    return ngx_http_concert_queue_keys(cf, queue);
+}
+
+
+/* all with one hash tag, so that a script finds them on one node */
+
+static ngx_int_t
+ngx_http_concert_queue_keys(ngx_conf_t *cf, ngx_http_concert_queue_t *queue)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    static const char  *suffixes[NGX_HTTP_CONCERT_QUEUE_KEYS] = {
+        "queue", "waiting", "called", "active", "ended", "seen0", "seen1"
+    };
+
+    for (i = 0; i < NGX_HTTP_CONCERT_QUEUE_KEYS; i++) {
+        p = ngx_pnalloc(cf->pool, sizeof("{concert:}:waiting")
+                                  + queue->name.len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        queue->keys[i].data = p;
+        queue->keys[i].len = ngx_sprintf(p, "{concert:%V}:%s", &queue->name,
+                                         suffixes[i])
+                             - p;
+    }
+
+    return NGX_OK;
+}
