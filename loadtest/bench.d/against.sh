@@ -33,8 +33,11 @@ side_begin() {
         empty_queue
         operate '{"paused": true}'
         enter_users 1 1000 ;;
-    reserve|hot|charge|pairs|scenario)
+    reserve|hot|charge)
         quiet ;;
+    pairs|scenario)
+        quiet
+        prepare=let_in ;;       # a sample may use up all tokens
     esac
 
     ours_of "$1"
@@ -55,6 +58,7 @@ side_end() {
         empty_queue
         let_in ;;
     pairs|scenario)
+        prepare=:
         let_in ;;
     esac
 
