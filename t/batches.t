@@ -131,7 +131,7 @@ sub reservations_of {
 sub payments_of {
     my ($user) = @_;
 
-    return sql('select count(*) from concert.payments
+    return sql('select count(*) from concert.all_payments
                 where user_id = ' . $user->id);
 }
 
@@ -320,13 +320,13 @@ sub user_limit {
 # Runs $check while rows of a table with such a value are refused: at once, or
 # at commit.
 sub poisoned {
-    my ($table, $column, $value, $state, $check) = @_;
+    my ($event, $table, $column, $value, $state, $check) = @_;
 
     for my $when ('at once', 'at commit') {
         my $poisoned = $value->();
         my $kind = $when eq 'at once'
-            ? "trigger poison before insert on concert.$table"
-            : "constraint trigger poison after insert on concert.$table
+            ? "trigger poison before $event on concert.$table"
+            : "constraint trigger poison after $event on concert.$table
                deferrable initially deferred";
 
         sql("create function concert.poison() returns trigger language plpgsql
@@ -343,12 +343,12 @@ sub poisoned {
 
 # The one at place 7 is refused; with and without keys.
 sub poison {
-    my ($route, $table, $column, $request, $done) = @_;
+    my ($route, $event, $table, $column, $request, $done) = @_;
 
     for my $state ('23514', '40001', '23505') {
         my @users;
 
-        poisoned($table, $column, sub { (@users = buyers($N))[7]->id }, $state,
+        poisoned($event, $table, $column, sub { (@users = buyers($N))[7]->id }, $state,
                  sub {
             my ($when) = @_;
 
@@ -379,7 +379,7 @@ sub poison {
 }
 
 sub poisoned_charge {
-    poison('charge', transfers => 'credit_account',
+    poison('charge', insert => transfers => 'credit_account',
            sub { $_[0]->charge_request(10) },
            sub { (balance_of($_[0]) - 100_000) / 10 });
 }
@@ -388,7 +388,7 @@ sub poisoned_reserve {
     my $schedule = schedule(seats => 1000);
     my $seat = 0;
 
-    poison('reserve', reservations => 'user_id',
+    poison('reserve', insert => reservations => 'user_id',
            sub { $_[0]->reserve_request($schedule, ++$seat) },
            sub { sql("select count(*) from concert.reservations
                       where user_id = " . $_[0]->id) });
@@ -398,7 +398,7 @@ sub poisoned_pay {
     my $schedule = schedule(seats => 1000);
     my $seat = 0;
 
-    poison('pay', payments => 'user_id',
+    poison('pay', update => reservations => 'user_id',
            sub { $_[0]->pay_request(hold($_[0]->id, $schedule, ++$seat),
                                     1000) },
            sub { payments_of($_[0]) });

@@ -79,7 +79,7 @@ is $Ann->pay($held, 1500)->status, 200, 'a balance pays as before';
 
 $Gateway->switches_off;
 eventually { pay()->status == 200 } 'a gateway that is back is asked again';
-eventually { sql('select count(*) from concert.payments
+eventually { sql('select count(*) from concert.all_payments
                   where user_id = ' . $Ann->id . " and status = 'PENDING'")
              == 0 } 'and says what became of the others';
 ok scalar(grep { /\[warn\].*breaker of the payment gateway is open/ }

@@ -85,7 +85,7 @@ sub state_of {
 
     return sql("select p.status
                 from concert.orders o
-                join concert.payments p on p.payment_id = o.payment_id
+                join concert.all_payments p on p.payment_id = o.payment_id
                 where o.order_id = '$buyer->{order}'");
 }
 
@@ -360,7 +360,7 @@ sub is_settled {
 
     return sql("select count(*)
                 from concert.orders o
-                join concert.payments p on p.payment_id = o.payment_id
+                join concert.all_payments p on p.payment_id = o.payment_id
                 where o.order_id in ($orders)
                   and p.status in ('PENDING', 'REFUNDING')") == 0;
 }

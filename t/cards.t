@@ -93,7 +93,7 @@ sub object {
     my $id = $answer->json->{paymentId};
     is_json $ann->get("$Pay/$id")->body, $answer->json, 'it can be looked up';
     is sql("select t.debit_account, t.credit_account, t.amount
-            from concert.payments p
+            from concert.all_payments p
             join concert.transfers t on t.transfer_id = p.transfer_id
             where p.payment_id = $id"), '-1|0|1500',
        'the money goes from the gateway to sales';

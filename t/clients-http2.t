@@ -43,7 +43,7 @@ sub cases {
           lock => "select from concert.seats
                    where schedule_id = $Schedule and seat_id = $seat" },
         { name => 'pay', bytes => $client->pay_request($held, 10),
-          done => "select count(*) from concert.payments
+          done => "select count(*) from concert.all_payments
                    where reservation_id = $held",
           lock => "select from concert.reservations
                    where reservation_id = $held" },

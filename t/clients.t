@@ -49,7 +49,7 @@ sub cases {
          "select count(*) from concert.reservations
           where schedule_id = $Schedule and seat_ids = '{$seat}'"],
         [pay => $client->pay_request($held, 10),
-         "select count(*) from concert.payments where reservation_id = $held"],
+         "select count(*) from concert.all_payments where reservation_id = $held"],
     );
 }
 

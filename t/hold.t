@@ -123,11 +123,12 @@ sub ended {
     my $user = user(5000);
     my $ann = $nginx->client($user);
     my $schedule = schedule(price => 1000);
-    my $paid = paid($user, $schedule, 1);
+    my $paid = pay_hold($user, hold_for(1000, $user, $schedule, 1));
 
     # the time of its hold is over, too
-    sql("update concert.reservations set hold_until = now() - interval '1 hour'
-         where reservation_id = $paid");
+    eventually { sql("select hold_until < now() from concert.reservations
+                      where reservation_id = $paid") eq 't' }
+               'the time comes that a hold was to end that is paid';
 
     expired($user, $schedule, $_) for 2 .. 4;
     $ann->enter;

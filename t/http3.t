@@ -307,7 +307,7 @@ sub cases {
                    where schedule_id = $Schedule and seat_id = $seat",
           way => 'POST /api/reservations/seats' },
         { name => 'pay', bytes => $client->pay_request($held, 10),
-          done => "select count(*) from concert.payments
+          done => "select count(*) from concert.all_payments
                    where reservation_id = $held",
           lock => "select from concert.reservations
                    where reservation_id = $held",

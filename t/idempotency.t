@@ -40,7 +40,7 @@ sub paying_for {
     return { body => { userId => 0 + $user, amount => $amount // 1000,
                        reservationId => 0 + $reservation },
              to => [POST => '/api/reservations/payments'],
-             done => sub { sql("select count(*) from concert.payments
+             done => sub { sql("select count(*) from concert.all_payments
                                 where user_id = $user") } };
 }
 

@@ -153,10 +153,12 @@ my @refused = (
              (operation, reservation_id, user_id, amount, method, status)
          values (gen_random_uuid(), $paid, $ann, 1000, 'balance', 'PAID')",
     'a payment from a balance is not changed' =>
-        "update concert.payments set amount = 1
-         where payment_id = $payment",
-    'a payment from a balance is not deleted' =>
-        "delete from concert.payments where payment_id = $payment",
+        "update concert.reservations set paid_operation = gen_random_uuid()
+         where reservation_id = $payment",
+    'a payment from a balance is not taken back' =>
+        "update concert.reservations
+         set paid_operation = null, paid_at = null, status = 'HELD'
+         where reservation_id = $payment",
     'payments are not emptied' =>
         'truncate concert.payments cascade',
     'a reservation is not deleted' =>

@@ -41,7 +41,7 @@ my %Fresh = (
     pay => sub {
         my $held = hold($User, $Schedule, ++$Seat);
         return ($Client->pay_request($held, 10),
-                "select count(*) from concert.payments
+                "select count(*) from concert.all_payments
                  where reservation_id = $held");
     },
     charge_once => sub {

@@ -112,7 +112,7 @@ my $Watcher = Concert::open_session("$Host user=concert_monitor");
 
 like $Watcher->run("select count(*) from monitor.invariants()"), qr/^\d+$/,
      'the role of the exporters may ask for the proof';
-for my $refused ('select * from concert.payments',
+for my $refused ('select * from concert.all_payments',
                  'select * from concert.violations()',
                  'create table monitor.t ()', 'create table public.t ()')
 {

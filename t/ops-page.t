@@ -503,7 +503,7 @@ sub refunds {
     written(reason => '');
     $Browser->type('#reason', '취소 요청');
     order('#set-refund', 'yes');
-    eventually { sql("select status from concert.payments
+    eventually { sql("select status from concert.all_payments
                       where payment_id = $payment") eq 'REFUNDED' }
                'a click gives a payment back';
     is sql("select reason from concert.refunds where payment_id = $payment"),

@@ -149,7 +149,7 @@ sub row { return sql("select $_[1] from concert.orders
     my $settle = sub {
         my ($payment, $verdict, $code, $reason) = @_;
         sql("select c.status
-             from concert.payments p,
+             from concert.all_payments p,
                   concert.settle(array[p.payment_id], array['$verdict'],
                                  array[p.amount], array['$code'],
                                  array['$reason']) c

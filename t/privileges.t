@@ -133,7 +133,7 @@ is_deeply [ allowed('create table concert.mine (id bigint)',
                     "set session_replication_role = 'replica'",
                     'alter table concert.transfers disable trigger all',
                     'set role concert',
-                    "select nextval('concert.payments_payment_id_seq')") ],
+                    "select nextval('concert.reservations_reservation_id_seq')") ],
           [], 'nothing can be created, and no trigger be passed by';
 
 # what the service does with that

@@ -81,7 +81,7 @@ my $nginx = nginx(workers => 2);
     is_deeply count_codes(@answers), { ok => 1, reservation_paid => 31 },
               'of 32 payments at once one is made';
     is $ann->balance, 4000, 'of 32 payments at once one is taken';
-    is sql("select count(*) from concert.payments
+    is sql("select count(*) from concert.all_payments
             where reservation_id = $held"), 1, 'what is paid has one payment';
 }
 

@@ -835,7 +835,7 @@ is_broken('', 'after every verdict in every state every rule holds');
              $gateway, 'sales equal the payments');
     $found->('a payment with the transfer of another',
              "update concert.payments
-              set transfer_id = (select transfer_id from concert.payments
+              set transfer_id = (select transfer_id from concert.all_payments
                                  where payment_id = $refunded->{payment_id})
               where payment_id = $paid->{payment_id}", $whole, $transfer);
     $found->('a refund without money',
@@ -1362,7 +1362,7 @@ sub due_now_for {
                when payment_id in ($ids) then now()
                else now() + interval '1 day' end
            where next_look_at is not null
-             and payment_id in (select payment_id from concert.payments
+             and payment_id in (select payment_id from concert.all_payments
                                 where payment_id in ($ids)
                                    or next_look_at <= now())");
 }
@@ -1371,7 +1371,7 @@ sub due_now_for {
 # --- what there is ----------------------------------------------------------
 
 sub status {
-    return admin("select status from concert.payments
+    return admin("select status from concert.all_payments
                   where payment_id = $_[0]");
 }
 
@@ -1388,7 +1388,8 @@ sub reservation_of {
 }
 
 sub payment_of_reservation {
-    return admin("select payment_id from concert.reservations
+    return admin("select coalesce(payment_id, reservation_id)
+                  from concert.reservations
                   where reservation_id = $_[0]");
 }
 
@@ -1410,7 +1411,7 @@ sub money {
 
     return admin("select coalesce(sum(case t.debit_account when -1 then t.amount
                                                     else -t.amount end), 0)
-                  from concert.payments p
+                  from concert.all_payments p
                   left join concert.refunds f using (payment_id)
                   join concert.transfers t
                     on t.transfer_id in (p.transfer_id, f.transfer_id)

@@ -30,7 +30,7 @@ security definer set search_path = pg_catalog, pg_temp as $$
         select case when p.reservation_id is null then 'topup'
                     else p.method end as method,
                p.status, count(*) as number, sum(p.amount) as won
-        from concert.payments p
+        from concert.all_payments p
         group by 1, 2
     )
     select m.method, s.status, coalesce(p.number, 0), coalesce(p.won, 0)::bigint

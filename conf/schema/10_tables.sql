@@ -49,8 +49,8 @@ create table concert.accounts (
 ) with (fillfactor = 70);
 
 -- One row moves an amount from one account to another, so the ledger sums to
--- zero by construction.  So does a payment from a balance, which is a row of its
--- own table and has none here.
+-- zero by construction.  So does a reservation that a balance has paid, which has
+-- no row here.
 
 create table concert.transfers (
     transfer_id     bigint generated always as identity,
@@ -116,7 +116,7 @@ create index seats_free on concert.seats (schedule_id, seat_id) include (price)
 
 create table concert.reservations (
     reservation_id  bigint generated always as identity primary key,
-    operation       uuid not null unique,
+    operation       uuid not null,
     user_id         bigint not null,
     schedule_id     bigint not null,
     seat_ids        integer[] not null,
@@ -125,8 +125,14 @@ create table concert.reservations (
     hold_until      concert.moment not null,
     payment_id      bigint,
     extended_at     timestamptz,
-    created_at      timestamptz not null default now()
+    created_at      timestamptz not null default now(),
+    paid_operation  uuid,
+    paid_at         timestamptz
 ) with (fillfactor = 60);
+
+comment on column concert.reservations.payment_id is 'null: none by card';
+comment on column concert.reservations.paid_operation is
+    'null: no balance has paid it';
 
 create index reservations_of_user on concert.reservations (user_id, reservation_id);
 
@@ -171,11 +177,14 @@ begin
 end
 $$;
 
--- Payments.  One from a balance moves its money by itself; what a card has paid
--- came by a transfer of the same operation.
+-- Payments by card, whose money comes by a transfer of the same operation.  What
+-- a balance has paid is a fact of its reservation, whose number that payment has,
+-- too: one sequence counts both.  Rows of the method 'balance' are from before
+-- version 10.
 
 create table concert.payments (
-    payment_id      bigint generated always as identity primary key,
+    payment_id      bigint primary key
+                    default nextval('concert.reservations_reservation_id_seq'),
     operation       uuid not null,
     reservation_id  bigint,
     user_id         bigint not null,

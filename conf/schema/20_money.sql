@@ -15,6 +15,21 @@ language sql stable parallel safe as $$
 $$;
 
 
+-- Every payment: what a balance has paid, and those by card.  One that is looked
+-- up by its number is found by either primary key.
+
+create view concert.all_payments as
+    select p.payment_id, p.operation, p.reservation_id, p.user_id, p.amount,
+           p.method, p.status, p.transfer_id, p.created_at, p.paid_at
+    from concert.payments p
+    union all
+    select r.reservation_id, r.paid_operation, r.reservation_id, r.user_id,
+           r.total_price, 'balance',
+           case r.status when 'PAID' then 'PAID' else 'REFUNDED' end, null,
+           r.paid_at, null
+    from concert.reservations r
+    where r.paid_operation is not null;
+
 -- Every amount that was moved, and the two ledger rows of each.  A payment from
 -- a balance stays here when it is given back, which is a transfer.
 
@@ -23,7 +38,7 @@ create view concert.moves as
     from concert.transfers
     union all
     select operation, user_id, 0, amount, created_at
-    from concert.payments
+    from concert.all_payments
     where method = 'balance'
       and amount > 0;
 
@@ -35,7 +50,7 @@ create view concert.ledger as
     from concert.moves;
 
 
--- A transfer, or a payment from a balance (50_payments.sql), is the only thing
+-- A transfer, or a reservation that is paid (50_payments.sql), is the only thing
 -- that changes a balance.  Callers lock the accounts, ordered by id, before they
 -- insert.
 
@@ -68,11 +83,13 @@ begin
     elsif v_count > 0 then
         with deltas as materialized (
             select e.account_id, sum(e.amount)::bigint as amount
-            from added a
-            cross join lateral (values (a.debit_account::bigint, -a.amount),
-                                       (a.credit_account::bigint, a.amount::bigint))
-                               as e (account_id, amount)
-            where e.account_id > 0
+            from (select a.credit_account, a.amount::bigint
+                  from added a
+                  where a.credit_account > 0
+                  union all
+                  select a.debit_account, -a.amount
+                  from added a
+                  where a.debit_account > 0) as e (account_id, amount)
             group by e.account_id
         ), changed as (
             update concert.accounts a
@@ -112,24 +129,21 @@ create trigger balance_starts_at_zero
     for each row when (new.balance <> 0)
     execute function concert.refuse('a balance changes only by a transfer');
 
--- A trigger's condition is read by every statement; to call a function for a row
--- costs less.
-
 create function concert.check_balance() returns trigger
 language plpgsql as $$
 begin
-    if pg_trigger_depth() < 2 and new.balance <> old.balance then
+    if pg_trigger_depth() < 2 then
         raise exception 'a balance changes only by a transfer'
             using errcode = 'integrity_constraint_violation';
     end if;
 
-    return new;
+    return null;
 end
 $$;
 
 create trigger balance_follows_transfers
     before update of balance on concert.accounts
-    for each row execute function concert.check_balance();
+    for each statement execute function concert.check_balance();
 
 create trigger accounts_keep_their_user
     before update of account_id on concert.accounts
@@ -159,26 +173,12 @@ language sql immutable as $$
     select array(select p_values[i] from unnest(p_indexes) as i)
 $$;
 
--- Of the requests of a batch those whose user is not named by an earlier one,
--- or the others.
-
-create function concert.first_of_users(p_users bigint[], p_others boolean)
-returns bigint[]
-language sql immutable as $$
-    select array(
-        select q.request
-        from (select u.request, row_number() over (partition by u.user_id
-                                                   order by u.request) as turn
-              from unnest(p_users) with ordinality as u (user_id, request)) q
-        where (q.turn > 1) = p_others
-        order by q.request)
-$$;
-
-
 -- Adds to balances.  Locks the accounts.
 --
--- Here as in reserve and pay a request that is alone goes a way of its own: the
--- same steps without arrays, the plans of which would cost it more than its work.
+-- One statement serves each user's first request that nothing stands against; the
+-- others are judged one after the other, under its locks.  So it is in reserve and
+-- pay; a request that is alone goes the way of those others: the plan of that
+-- statement would cost it more than its work.
 
 create function concert.charge(p_operations uuid[], p_users bigint[],
                                p_amounts bigint[])
@@ -187,92 +187,96 @@ language plpgsql
 security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    v_requests  bigint[];
-    v_balances  bigint[];
-    v_users     bigint;
-    v_part      bigint[];
+    v_done   boolean[] := array_fill(false, array[cardinality(p_operations)]);
+    v_count  bigint := 0;
 begin
-    if cardinality(p_operations) = 1 then
-        select a.balance
-        into balance
-        from concert.accounts a
-        where a.account_id = p_users[1]
-        for no key update;
-
-        request := 1;
+    if cardinality(p_operations) > 1 then
         outcome := 'ok';
 
-        if balance is null then
-            outcome := 'user_not_found';
-
-        elsif not exists (select
-                          from concert.transfers t
-                          where t.operation = p_operations[1])
-        then
-            if balance > 9007199254740991 - p_amounts[1] then
-                outcome := 'balance_limit';
-                balance := null;
-
-            else
+        for request, balance in
+            with locked as materialized (
+                select q.*, a.balance
+                from unnest(p_operations, p_users, p_amounts) with ordinality
+                     as q (operation, user_id, amount, request)
+                join concert.accounts a on a.account_id = q.user_id
+                order by a.account_id, q.request
+                for no key update of a
+            ), able as materialized (
+                select l.*
+                from (select *, min(request) over (partition by user_id) as first
+                      from locked) l
+                where l.request = l.first
+                  and l.balance <= 9007199254740991 - l.amount
+                  and not exists (select
+                                  from concert.transfers t
+                                  where t.operation = l.operation)
+            ), moved as (
                 insert into concert.transfers
                     (operation, debit_account, credit_account, amount)
-                values (p_operations[1], -1, p_users[1], p_amounts[1]);
-
-                balance := balance + p_amounts[1];
-            end if;
-        end if;
-
-        return next;
-        return;
-    end if;
-
-    select array_agg(l.request), array_agg(l.balance), count(distinct l.account_id)
-    into v_requests, v_balances, v_users
-    from (select q.request, a.account_id, a.balance
-          from unnest(p_users) with ordinality as q (user_id, request)
-          join concert.accounts a on a.account_id = q.user_id
-          order by a.account_id
-          for no key update of a) l;
-
-    if v_users < cardinality(v_requests) then
-        for i in 0 .. 1 loop
-            v_part := concert.first_of_users(p_users, i = 1);
-
-            return query
-            select v_part[d.request], d.outcome, d.balance
-            from concert.charge(concert.pick(p_operations, v_part),
-                                concert.pick(p_users, v_part),
-                                concert.pick(p_amounts, v_part)) d;
+                select a.operation, -1, a.user_id, a.amount
+                from able a
+            )
+            select a.request, a.balance + a.amount
+            from able a
+        loop
+            v_done[request] := true;
+            v_count := v_count + 1;
+            return next;
         end loop;
+    end if;
 
+    if v_count < cardinality(p_operations) then
+        for i in 1 .. cardinality(p_operations) loop
+            continue when v_done[i];
+
+            select *
+            into outcome, balance
+            from concert.charge_one(p_operations[i], p_users[i], p_amounts[i]);
+
+            request := i;
+            return next;
+        end loop;
+    end if;
+end
+$$;
+
+create function concert.charge_one(p_operation uuid, p_user bigint, p_amount bigint,
+                                   out outcome text, out balance bigint)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    select a.balance
+    into balance
+    from concert.accounts a
+    where a.account_id = p_user
+    for no key update;
+
+    if not found then
+        outcome := 'user_not_found';
         return;
     end if;
 
-    return query
-    with judged as materialized (
-        select q.request, q.operation, q.user_id, q.amount,
-               v_balances[array_position(v_requests, q.request)] as balance,
-               exists (select
-                       from concert.transfers t
-                       where t.operation = q.operation) as done
-        from unnest(p_operations, p_users, p_amounts) with ordinality
-             as q (operation, user_id, amount, request)
-    ), moved as (
-        insert into concert.transfers
-            (operation, debit_account, credit_account, amount)
-        select j.operation, -1, j.user_id, j.amount
-        from judged j
-        where not j.done
-          and j.balance <= 9007199254740991 - j.amount
-    )
-    select j.request,
-           case when j.balance is null then 'user_not_found'
-                when j.done or j.balance <= 9007199254740991 - j.amount then 'ok'
-                else 'balance_limit' end,
-           case when j.done then j.balance
-                when j.balance <= 9007199254740991 - j.amount
-                    then j.balance + j.amount end
-    from judged j;
+    outcome := 'ok';
+
+    perform
+    from concert.transfers t
+    where t.operation = p_operation;
+
+    if found then
+        return;
+    end if;
+
+    if balance > 9007199254740991 - p_amount then
+        outcome := 'balance_limit';
+        balance := null;
+        return;
+    end if;
+
+    insert into concert.transfers
+        (operation, debit_account, credit_account, amount)
+    values (p_operation, -1, p_user, p_amount);
+
+    balance := balance + p_amount;
 end
 $$;
 

@@ -18,7 +18,9 @@
 --
 -- The module's connections plan a statement once (store/postgres.c), perhaps
 -- while the tables are empty, so each must be written so that only keys can lead
--- to its rows: "lateral ... limit 1" and "= any" leave no other plan.
+-- to its rows: "lateral ... limit 1" and "= any" leave no other plan.  Where one
+-- statement locks what it changes, rows have to come in the order that it sorts
+-- them in, so that the function allows nothing but nested loops.
 
 -- At the end of every statement a reservation has its user, the payment that it
 -- names and, while it is live, every one of its seats.  What a new one names
@@ -27,51 +29,87 @@
 create function concert.check_new_reservations() returns trigger
 language plpgsql as $$
 declare
-    v_new     concert.reservations;
-    v_broken  bigint;
+    v_id        bigint;
+    v_user      bigint;
+    v_schedule  bigint;
+    v_seats     integer[];
+    v_until     timestamptz;
+    v_last      timestamptz;
+    v_ids       bigint[];
+    v_count     bigint;
+    v_wants     bigint;
+    v_has       bigint;
 begin
-    -- a hold that is alone needs no sets
+    select count(*) over (), c.reservation_id, c.user_id, c.schedule_id, c.seat_ids,
+           c.hold_until
+    into v_count, v_id, v_user, v_schedule, v_seats, v_until
+    from changed c
+    where c.status = 'HELD'
+      and c.payment_id is null
+      and c.paid_operation is null
+    limit 1;
 
-    if (select count(*) from changed) = 1 then
-        select *
-        into v_new
-        from changed;
-    end if;
+    -- holds that were made together; one that is alone needs no sets
 
-    if v_new.status = 'HELD' then
-        insert into concert.holds (hold_until, reservation_ids)
-        values (v_new.hold_until, array[v_new.reservation_id]);
+    if v_count = 1 then
+        perform
+        from concert.accounts a
+        where a.account_id = v_user;
 
-        if v_new.payment_id is null
-           and exists (select
-                       from concert.accounts a
-                       where a.account_id = v_new.user_id)
-           and nullif(cardinality(v_new.seat_ids), 0)
-               = (select count(*)
-                  from concert.seats s
-                  where s.schedule_id = v_new.schedule_id
-                    and s.seat_id = any (v_new.seat_ids)
-                    and s.reservation_id = v_new.reservation_id
-                    and s.hold_until = v_new.hold_until)
-        then
-            return null;
+        if found then
+            select count(*)
+            into v_has
+            from concert.seats s
+            where s.schedule_id = v_schedule
+              and s.seat_id = any (v_seats)
+              and s.reservation_id = v_id
+              and s.hold_until = v_until;
         end if;
 
-    else
-        insert into concert.holds (hold_until, reservation_ids)
-        select c.hold_until, array_agg(c.reservation_id)
-        from changed c
-        where c.status = 'HELD'
-        group by c.hold_until;
+        v_wants := cardinality(v_seats);
+        v_last := v_until;
+        v_ids := array[v_id];
+
+    elsif v_count > 1 then
+        select max(c.hold_until), array_agg(c.reservation_id),
+               sum(cardinality(c.seat_ids)),
+               sum((select count(*)
+                    from concert.seats s
+                    where s.schedule_id = c.schedule_id
+                      and s.seat_id = any (c.seat_ids)
+                      and s.reservation_id = c.reservation_id
+                      and s.hold_until = v_until))
+                   filter (where cardinality(c.seat_ids) > 0
+                             and exists (select
+                                         from concert.accounts a
+                                         where a.account_id = c.user_id))
+        into v_last, v_ids, v_wants, v_has
+        from changed c;
     end if;
 
+    if v_has = v_wants and v_has > 0 and v_last = v_until
+       and cardinality(v_ids) = v_count
+    then
+        insert into concert.holds (hold_until, reservation_ids)
+        values (v_until, v_ids);
+
+        return null;
+    end if;
+
+    insert into concert.holds (hold_until, reservation_ids)
+    select c.hold_until, array_agg(c.reservation_id)
+    from changed c
+    where c.status = 'HELD'
+    group by c.hold_until;
+
     select c.reservation_id
-    into v_broken
+    into v_id
     from changed c
     where not exists (select
                       from concert.accounts a
                       where a.account_id = c.user_id)
        or cardinality(c.seat_ids) = 0
+       or c.paid_operation is not null
        or ((c.payment_id is not null or c.status in ('PAYING', 'PAID'))
            and not exists (select
                            from concert.payments p
@@ -90,7 +128,7 @@ begin
 
     if found then
         raise exception 'reservation % does not have its user, payment or seats',
-                        v_broken
+                        v_id
             using errcode = 'integrity_constraint_violation';
     end if;
 
@@ -98,33 +136,92 @@ begin
 end
 $$;
 
+-- The same of those that change.  One that a balance pays moves its money here;
+-- it does so once, as what is PAID stays so or is cancelled (below).
+
 create function concert.check_reservations() returns trigger
 language plpgsql as $$
 declare
-    v_broken  bigint;
+    v_count    bigint;
+    v_one      concert.reservations;
+    v_seats    bigint;
+    v_missing  bigint;
 begin
-    select c.reservation_id
-    into v_broken
+    select count(*) over (), c.reservation_id, c.user_id, c.schedule_id, c.seat_ids,
+           c.total_price, c.status, c.payment_id, c.paid_operation, c.paid_at
+    into v_count, v_one.reservation_id, v_one.user_id, v_one.schedule_id,
+         v_one.seat_ids, v_one.total_price, v_one.status, v_one.payment_id,
+         v_one.paid_operation, v_one.paid_at
     from changed c
-    where ((c.payment_id is not null or c.status in ('PAYING', 'PAID'))
-           and not exists (select
-                           from concert.payments p
-                           where p.payment_id = c.payment_id
-                             and p.reservation_id = c.reservation_id))
-       or (c.status in ('HELD', 'PAYING', 'PAID')
-           and (select count(*)
-                from concert.seats s
-                where s.schedule_id = c.schedule_id
-                  and s.seat_id = any (c.seat_ids)
-                  and s.reservation_id = c.reservation_id
-                  and s.hold_until = case c.status when 'HELD' then c.hold_until
-                                                   else 'infinity' end)
-               <> cardinality(c.seat_ids))
     limit 1;
+
+    -- one that is paid alone needs no sets
+
+    if v_count = 1 and v_one.status = 'PAID' and v_one.paid_operation is not null
+       and v_one.paid_at is not null and v_one.payment_id is null
+    then
+        select count(*)
+        into v_seats
+        from concert.seats s
+        where s.schedule_id = v_one.schedule_id
+          and s.seat_id = any (v_one.seat_ids)
+          and s.reservation_id = v_one.reservation_id
+          and s.hold_until = 'infinity';
+
+        update concert.accounts a
+        set balance = a.balance - v_one.total_price
+        where a.account_id = v_one.user_id;
+
+        if found and v_seats = cardinality(v_one.seat_ids) then
+            return null;
+        end if;
+
+    elsif v_count > 0 then
+        with due as materialized (
+            select c.user_id, sum(c.total_price)::bigint as amount
+            from changed c
+            where c.status = 'PAID'
+              and c.paid_operation is not null
+            group by c.user_id
+        ), moved as (
+            update concert.accounts a
+            set balance = a.balance - d.amount
+            from due d
+            where a.account_id = d.user_id
+            returning 1
+        )
+        select (select count(*) from due) - (select count(*) from moved)
+        into v_missing;
+
+        select c.reservation_id
+        into v_one.reservation_id
+        from changed c
+        where v_missing <> 0
+           or case when c.paid_operation is not null
+                   then c.paid_at is null
+                        or c.payment_id is not null
+                        or c.status not in ('PAID', 'CANCELLED')
+                   else (c.payment_id is not null or c.status in ('PAYING', 'PAID'))
+                        and not exists (select
+                                        from concert.payments p
+                                        where p.payment_id = c.payment_id
+                                          and p.reservation_id = c.reservation_id)
+              end
+           or (c.status in ('HELD', 'PAYING', 'PAID')
+               and (select count(*)
+                    from concert.seats s
+                    where s.schedule_id = c.schedule_id
+                      and s.seat_id = any (c.seat_ids)
+                      and s.reservation_id = c.reservation_id
+                      and s.hold_until = case c.status when 'HELD' then c.hold_until
+                                                       else 'infinity' end)
+                   <> cardinality(c.seat_ids))
+        limit 1;
+    end if;
 
     if found then
         raise exception 'reservation % does not have its payment or its seats',
-                        v_broken
+                        v_one.reservation_id
             using errcode = 'integrity_constraint_violation';
     end if;
 
@@ -146,6 +243,16 @@ create trigger reservations_keep_what_they_are_of
     before update of reservation_id, operation, user_id, schedule_id, seat_ids,
                      total_price on concert.reservations
     for each row execute function concert.refuse('a reservation stays what it is of');
+
+create trigger reservations_do_not_go_back
+    before update on concert.reservations
+    for each row when ((old.status in ('PAID', 'EXPIRED', 'CANCELLED')
+                        and new.status <> case old.status when 'PAID' then 'CANCELLED'
+                                                          else old.status end)
+                       or ((old.status <> 'HELD' or new.status <> 'PAID')
+                           and (new.paid_operation, new.paid_at)
+                               is distinct from (old.paid_operation, old.paid_at)))
+    execute function concert.refuse('a reservation that is over or paid stays so');
 
 create trigger reservations_stay
     before delete on concert.reservations
@@ -302,77 +409,122 @@ language sql immutable as $$
     end
 $$;
 
--- What stands against a hold that is asked for at p_now, or null.  p_starts_at null:
--- there is no such schedule.
+-- Those of a user among which is what an operation has made that is asked for again
+-- as its answer was lost.
 
-create function concert.reserve_conflict(p_starts_at timestamptz,
-                                         p_opens_at timestamptz,
-                                         p_is_user boolean, p_found integer,
-                                         p_wanted integer, p_taken boolean,
-                                         p_over_limit boolean, p_now timestamptz)
-returns text
-language sql immutable as $$
-    select case
-        when p_starts_at is null then 'schedule_not_found'
-        when not p_is_user then 'user_not_found'
-        when p_starts_at <= p_now then 'sale_closed'
-        when p_opens_at > p_now then 'sale_not_open'
-        when coalesce(p_found, 0) < p_wanted then 'seat_not_found'
-        when p_taken then 'seat_taken'
-        when p_over_limit then 'seat_limit'
-    end
+create function concert.newest_reservations(p_user bigint)
+returns setof concert.reservations
+language sql stable as $$
+    select *
+    from concert.reservations r
+    where r.user_id = p_user
+    order by r.reservation_id desc
+    limit 16
 $$;
 
--- Those of some seats that somebody has.
+-- Why a request for seats was not held, or what its operation holds already, whose
+-- outcome is 'ok'.  A null outcome: nothing stands against it.
 
-create function concert.taken_seats(p_schedule bigint, p_seats integer[],
-                                    p_now timestamptz)
-returns text
-language sql stable as $$
-    select string_agg(s.seat_id::text, ',' order by s.seat_id)
+create function concert.not_held(
+    p_operation uuid, p_user bigint, p_concert bigint, p_schedule bigint,
+    p_seats bigint[], p_user_limit bigint, p_now timestamptz,
+    out outcome text, out reservation_id bigint, out title text, out seats text,
+    out total_price bigint, out status text, out expires_ms bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_found   bigint;
+    v_taken   boolean;
+    v_starts  timestamptz;
+    v_opens   timestamptz;
+    v_user    bigint;
+    v_done    concert.reservations;
+begin
+    select s.starts_at, s.sale_opens_at, c.title, (select a.account_id
+                                                   from concert.accounts a
+                                                   where a.account_id = p_user)
+    into v_starts, v_opens, title, v_user
+    from concert.schedules s
+    join concert.concerts c on c.concert_id = s.concert_id
+    where s.schedule_id = p_schedule
+      and s.concert_id = p_concert;
+
+    select count(*), bool_or(s.hold_until > p_now)
+    into v_found, v_taken
     from concert.seats s
     where s.schedule_id = p_schedule
-      and s.seat_id = any (p_seats)
-      and s.hold_until > p_now
+      and s.seat_id = any (p_seats);
+
+    outcome := case
+        when v_starts is null then 'schedule_not_found'
+        when v_user is null then 'user_not_found'
+        when v_starts <= p_now then 'sale_closed'
+        when v_opens > p_now then 'sale_not_open'
+        when v_found < cardinality(p_seats) then 'seat_not_found'
+        when v_taken then 'seat_taken'
+    end;
+
+    if outcome is null and p_user_limit is not null
+       and v_found > p_user_limit - concert.seats_of_user(p_user, p_schedule, p_now)
+    then
+        outcome := 'seat_limit';
+    end if;
+
+    if outcome = 'schedule_not_found' then
+        return;
+    end if;
+
+    select n.*
+    into v_done
+    from concert.newest_reservations(p_user) n
+    where n.operation = p_operation;
+
+    if found then
+        outcome := 'ok';
+        reservation_id := v_done.reservation_id;
+        seats := array_to_string(v_done.seat_ids, ',');
+        total_price := v_done.total_price;
+        status := concert.reservation_status(v_done.status, v_done.hold_until);
+        expires_ms := concert.epoch_ms(v_done.hold_until);
+
+    elsif outcome = 'seat_taken' then
+        select string_agg(s.seat_id::text, ',' order by s.seat_id)
+        into seats
+        from concert.seats s
+        where s.schedule_id = p_schedule
+          and s.seat_id = any (p_seats)
+          and s.hold_until > p_now;
+    end if;
+end
 $$;
 
--- Of the requests of a batch those that must wait for an earlier one: it wants one
--- of the same seats and may have it, or, where p_by_user, it is of the same limit.
--- p_wanted: the requests that want seats, p_seats theirs, p_lasts until when
--- somebody has one of them.
+-- Gives back what requests have got that wanted more than they could have.
 
-create function concert.later_of_seats(p_users bigint[], p_schedules bigint[],
-                                       p_by_user boolean, p_wanted bigint[],
-                                       p_seats text[], p_lasts timestamptz[],
-                                       p_now timestamptz)
-returns bigint[]
-language sql stable as $$
-    select array(
-        select l.request
-        from (select w.request,
-                     rank() over (partition by p_schedules[w.request], u.seat_id
-                                  order by w.request) as turn
-              from unnest(p_wanted, p_seats, p_lasts) as w (request, seats, last)
-              cross join lateral unnest(w.seats::integer[]) as u (seat_id)
-              where w.last <= p_now) l
-        where l.turn > 1
-        union
-        select l.request
-        from (select u.request,
-                     row_number() over (partition by u.user_id, u.schedule_id
-                                        order by u.request) as turn
-              from unnest(p_users, p_schedules) with ordinality
-                   as u (user_id, schedule_id, request)
-              where p_by_user) l
-        where l.turn > 1
-        order by 1)
+create function concert.give_back(p_reservations bigint[], p_schedules bigint[],
+                                  p_seats text[])
+returns void
+language sql as $$
+    update concert.seats s
+    set reservation_id = null,
+        hold_until = '-infinity'
+    from unnest(p_reservations, p_schedules, p_seats)
+         as g (reservation_id, schedule_id, seats)
+    cross join lateral unnest(g.seats::bigint[]) as w (seat_id)
+    where s.schedule_id = g.schedule_id
+      and s.seat_id = w.seat_id
+      and s.reservation_id = g.reservation_id
 $$;
 
 
 -- Holds seats, all or none a request.  "p_seats" has an array of seat ids, as
--- text, for each request.  p_user_limit null: no limit.  Locks the seats, then
--- (with a limit) the accounts.  "seats" are the seats held or, with
+-- text, for each request.  p_user_limit null: no limit.  Locks the seats, after
+-- (with a limit) a lock for each user.  "seats" are the seats held or, with
 -- 'seat_taken', those that somebody else has.
+--
+-- One statement takes what is free, each seat for the first that wants it, and
+-- holds it for those that got all they want.  What the others got they give back
+-- before they are told why, one after the other; one of them may have lost seats
+-- only to such another, and can have them now.
 
 create function concert.reserve(p_operations uuid[], p_users bigint[],
                                 p_concerts bigint[], p_schedules bigint[],
@@ -382,262 +534,281 @@ returns table (request bigint, outcome text, reservation_id bigint,
                title text, seats text, total_price bigint, status text,
                expires_ms bigint)
 language plpgsql
-security definer set search_path = pg_catalog, pg_temp as $$
+security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
-    v_requests  bigint[];
-    v_seats     text[];
-    v_prices    bigint[];
-    v_lasts     timestamptz[];
-    v_now       timestamptz;
-    v_until     timestamptz;
-    v_until_ms  bigint;
-    v_later     bigint[];
+    v_now     timestamptz := clock_timestamp();
+    v_until   timestamptz := date_trunc('milliseconds',
+                                        v_now + p_hold_ms * interval '1 ms');
+    v_later   bigint[] := '{}';
+    v_whole   boolean;
+    v_done    boolean[] := array_fill(false, array[cardinality(p_operations)]);
+    v_count   bigint;
+    v_parts   bigint[] := '{}';
+    v_of      bigint[] := '{}';
 begin
-    if cardinality(p_operations) = 1 then
-        select *
-        into request, outcome, reservation_id, title, seats, total_price, status,
-             expires_ms
-        from concert.reserve_one(p_operations[1], p_users[1], p_concerts[1],
-                                 p_schedules[1], p_seats[1]::bigint[], p_hold_ms,
-                                 p_user_limit);
-        return next;
-        return;
-    end if;
-
-    select array_agg(g.request), array_agg(g.seats), array_agg(g.price),
-           array_agg(g.last)
-    into v_requests, v_seats, v_prices, v_lasts
-    from (select l.request, array_agg(l.seat_id)::text as seats,
-                 sum(l.price)::bigint as price, max(l.hold_until) as last
-          from (select q.request, s.seat_id, s.price, s.hold_until
-                from unnest(p_schedules, p_seats) with ordinality
-                     as q (schedule_id, seats, request)
-                cross join lateral unnest(q.seats::bigint[]) as w (seat_id)
-                join concert.seats s on s.schedule_id = q.schedule_id
-                                    and s.seat_id = w.seat_id
-                order by s.schedule_id, s.seat_id
-                for no key update of s) l
-          group by l.request) g;
-
     if p_user_limit is not null then
-        perform
-        from concert.accounts a
-        where a.account_id = any (p_users)
-        order by a.account_id
-        for no key update;
+        perform concert.lock_for_limit(p_users);
+        v_now := clock_timestamp();
+        v_until := date_trunc('milliseconds', v_now + p_hold_ms * interval '1 ms');
+
+        -- of one user's in a schedule only the first is counted easily
+
+        v_later := array(
+            select u.request
+            from (select i.request, row_number() over (partition by i.user_id,
+                                                                    i.schedule_id
+                                                       order by i.request) as turn
+                  from unnest(p_users, p_schedules) with ordinality
+                       as i (user_id, schedule_id, request)) u
+            where u.turn > 1);
     end if;
 
-    v_now := clock_timestamp();
-    v_until := date_trunc('milliseconds', v_now + p_hold_ms * interval '1 ms');
-    v_until_ms := concert.epoch_ms(v_until);
+    if cardinality(p_operations) > 1 then
+        v_count := 0;
+        outcome := 'ok';
+        status := 'HELD';
+        expires_ms := concert.epoch_ms(v_until);
 
-    v_later := concert.later_of_seats(p_users, p_schedules,
-                                      p_user_limit is not null, v_requests,
-                                      v_seats, v_lasts, v_now);
+        for request, reservation_id, title, seats, total_price, v_whole in
+            with wanted as materialized (
+                select q.*, s.title, w.seat_id
+                from (select u.*, cardinality(u.seats::bigint[]) as count,
+                             nextval('concert.reservations_reservation_id_seq') as id
+                      from unnest(p_operations, p_users, p_concerts, p_schedules,
+                                  p_seats) with ordinality
+                           as u (operation, user_id, concert_id, schedule_id,
+                                 seats, request)) q
+                cross join lateral (
+                    select
+                    from concert.accounts a
+                    where a.account_id = q.user_id
+                    limit 1
+                ) a
+                cross join lateral (
+                    select c.title
+                    from concert.schedules s
+                    join concert.concerts c on c.concert_id = s.concert_id
+                    where s.schedule_id = q.schedule_id
+                      and s.concert_id = q.concert_id
+                      and s.starts_at > v_now
+                      and coalesce(s.sale_opens_at, v_now) <= v_now
+                    limit 1
+                ) s
+                cross join lateral unnest(q.seats::bigint[]) as w (seat_id)
+                where not exists (select
+                                  from concert.newest_reservations(q.user_id) n
+                                  where n.operation = q.operation)
+                  and q.request <> all (v_later)
+                  and (p_user_limit is null
+                       or q.count <= p_user_limit
+                              - concert.seats_of_user(q.user_id, q.schedule_id,
+                                                      v_now))
+                order by q.schedule_id, w.seat_id, q.request
+            ), taken as (
+                update concert.seats s
+                set reservation_id = w.id,
+                    hold_until = v_until
+                from wanted w
+                where s.schedule_id = w.schedule_id
+                  and s.seat_id = w.seat_id
+                  and s.hold_until <= v_now
+                returning w.request, w.id, w.operation, w.user_id, s.schedule_id,
+                          w.title, w.count, s.seat_id, s.price
+            ), got as materialized (
+                select t.request, t.id, t.operation, t.user_id, t.schedule_id,
+                       t.title, array_agg(t.seat_id order by t.seat_id) as seats,
+                       sum(t.price)::bigint as price, count(*) = t.count as whole
+                from taken t
+                group by t.request, t.id, t.operation, t.user_id, t.schedule_id,
+                         t.title, t.count
+            ), held as (
+                insert into concert.reservations
+                    (reservation_id, operation, user_id, schedule_id, seat_ids,
+                     total_price, status, hold_until)
+                overriding system value
+                select g.id, g.operation, g.user_id, g.schedule_id, g.seats,
+                       g.price, 'HELD', v_until
+                from got g
+                where g.whole
+            )
+            select g.request, g.id, g.title, array_to_string(g.seats, ','), g.price,
+                   g.whole
+            from got g
+        loop
+            if v_whole then
+                v_done[request] := true;
+                v_count := v_count + 1;
+                return next;
+            else
+                v_parts := v_parts || reservation_id;
+                v_of := v_of || request;
+            end if;
+        end loop;
 
-    return query
-    with judged as materialized (
-        select i.*, case when i.outcome = 'ok' and i.done is null
-                         then nextval('concert.reservations_reservation_id_seq')
-                    end as reservation_id
-        from (
-            select q.request, q.operation, q.user_id, q.schedule_id, s.title,
-                   v_seats[f.place]::integer[] as seats, v_prices[f.place] as price,
-                   d.reservation_id as done,
-                   d.seat_ids, d.total_price, d.status, d.hold_until,
-                   case when s.starts_at is not null and d.reservation_id is not null
-                        then 'ok'
-                        else coalesce(concert.reserve_conflict(
-                            s.starts_at, s.sale_opens_at,
-                            exists (select
-                                    from concert.accounts a
-                                    where a.account_id = q.user_id),
-                            cardinality(v_seats[f.place]::integer[]),
-                            cardinality(q.seats::bigint[]),
-                            v_lasts[f.place] > v_now,
-                            p_user_limit is not null
-                            and cardinality(v_seats[f.place]::integer[]) > p_user_limit
-                                - concert.seats_of_user(q.user_id, q.schedule_id,
-                                                        v_now),
-                            v_now), 'ok')
-                   end as outcome
-            from unnest(p_operations, p_users, p_concerts, p_schedules, p_seats)
-                 with ordinality as q (operation, user_id, concert_id,
-                                       schedule_id, seats, request)
-            cross join lateral (
-                select array_position(v_requests, q.request) as place
-            ) f
-            left join lateral (
-                select s.starts_at, s.sale_opens_at, c.title
-                from concert.schedules s
-                join concert.concerts c on c.concert_id = s.concert_id
-                where s.schedule_id = q.schedule_id
-                  and s.concert_id = q.concert_id
-                limit 1
-            ) s on true
-            left join lateral (
-                select *
-                from concert.reservations d
-                where d.operation = q.operation
-                limit 1
-            ) d on true
-            where q.request <> all (v_later)
-            offset 0
-        ) i
-    ), held as (
-        insert into concert.reservations
-            (reservation_id, operation, user_id, schedule_id, seat_ids,
-             total_price, status, hold_until)
-        overriding system value
-        select j.reservation_id, j.operation, j.user_id, j.schedule_id, j.seats,
-               j.price, 'HELD', v_until
-        from judged j
-        where j.reservation_id is not null
-    ), taken as (
-        update concert.seats s
-        set reservation_id = j.reservation_id,
-            hold_until = v_until
-        from judged j
-        where j.reservation_id is not null
-          and s.schedule_id = j.schedule_id
-          and s.seat_id = any (j.seats)
-    )
-    select j.request, j.outcome, coalesce(j.reservation_id, j.done), j.title,
-           case when j.reservation_id is not null then array_to_string(j.seats, ',')
-                when j.outcome = 'seat_taken'
-                    then concert.taken_seats(j.schedule_id, j.seats, v_now)
-                else array_to_string(j.seat_ids, ',') end,
-           case when j.reservation_id is not null then j.price
-                else j.total_price end,
-           case when j.reservation_id is not null then 'HELD'
-                else concert.reservation_status(j.status, j.hold_until) end,
-           case when j.reservation_id is not null then v_until_ms
-                else concert.epoch_ms(j.hold_until) end
-    from judged j;
+        if v_count = cardinality(p_operations) then
+            return;
+        end if;
 
-    if cardinality(v_later) > 0 then
-        return query
-        select v_later[d.request], d.outcome, d.reservation_id, d.title, d.seats,
-               d.total_price, d.status, d.expires_ms
-        from concert.reserve(concert.pick(p_operations, v_later),
-                             concert.pick(p_users, v_later),
-                             concert.pick(p_concerts, v_later),
-                             concert.pick(p_schedules, v_later),
-                             concert.pick(p_seats, v_later),
-                             p_hold_ms, p_user_limit) d;
+        if cardinality(v_parts) > 0 then
+            perform concert.give_back(v_parts, concert.pick(p_schedules, v_of),
+                                      concert.pick(p_seats, v_of));
+        end if;
     end if;
+
+    for i in 1 .. cardinality(p_operations) loop
+        continue when v_done[i];
+        outcome := null;
+
+        if v_count is not null then
+            select *
+            into outcome, reservation_id, title, seats, total_price, status,
+                 expires_ms
+            from concert.not_held(p_operations[i], p_users[i], p_concerts[i],
+                                  p_schedules[i], p_seats[i]::bigint[], p_user_limit, v_now);
+
+            if outcome is null
+               and not concert.can_lock(p_schedules[i], p_seats[i]::bigint[])
+            then
+                outcome := 'seat_taken';
+                seats := btrim(p_seats[i], '{}');
+            end if;
+        end if;
+
+        if outcome is null then
+            select *
+            into outcome, reservation_id, title, seats, total_price, status,
+                 expires_ms
+            from concert.reserve_one(p_operations[i], p_users[i], p_concerts[i],
+                                     p_schedules[i], p_seats[i]::bigint[],
+                                     p_hold_ms, p_user_limit);
+        end if;
+
+        request := i;
+        return next;
+    end loop;
 end
 $$;
 
+-- Whether seats can be locked without waiting for anybody, who may wait for us.
 
--- The same for a request that is alone.
+create function concert.can_lock(p_schedule bigint, p_seats bigint[])
+returns boolean
+language plpgsql as $$
+declare
+    v_count  bigint;
+begin
+    perform
+    from concert.seats s
+    where s.schedule_id = p_schedule
+      and s.seat_id = any (p_seats)
+    for no key update skip locked;
+
+    get diagnostics v_count = row_count;
+    return v_count = cardinality(p_seats);
+end
+$$;
+
+-- Keeps others from holding seats for the same users: what a user has can be
+-- counted, by the next statement.  Comes before all other locks.
+
+create function concert.lock_for_limit(p_users bigint[]) returns void
+language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(hashtext('concert.reserve'), u.key)
+    from (select distinct hashint8(i.user_id) as key
+          from unnest(p_users) as i (user_id)
+          order by key) u;
+end
+$$;
+
+-- One request, that nothing is known to stand against.
 
 create function concert.reserve_one(
     p_operation uuid, p_user bigint, p_concert bigint, p_schedule bigint,
     p_seats bigint[], p_hold_ms bigint, p_user_limit bigint,
-    out request bigint, out outcome text, out reservation_id bigint,
-    out title text, out seats text, out total_price bigint, out status text,
-    out expires_ms bigint)
+    out outcome text, out reservation_id bigint, out title text, out seats text,
+    out total_price bigint, out status text, out expires_ms bigint)
 language plpgsql as $$
 #variable_conflict use_column
 declare
-    v_seats   integer[];
-    v_price   bigint;
-    v_last    timestamptz;
-    v_now     timestamptz;
-    v_until   timestamptz;
-    v_starts  timestamptz;
-    v_opens   timestamptz;
-    v_user    bigint;
-    v_id      bigint;
-    v_done    concert.reservations;
+    v_now    timestamptz := clock_timestamp();
+    v_until  timestamptz := date_trunc('milliseconds',
+                                       v_now + p_hold_ms * interval '1 ms');
+    v_id     bigint := nextval('concert.reservations_reservation_id_seq');
+    v_seats  integer[] := '{}';
+    v_seat   bigint;
+    v_price  bigint;
 begin
-    select array_agg(l.seat_id), sum(l.price), max(l.hold_until)
-    into v_seats, v_price, v_last
-    from (select s.seat_id, s.price, s.hold_until
-          from concert.seats s
-          where s.schedule_id = p_schedule
-            and s.seat_id = any (p_seats)
-          order by s.seat_id
-          for no key update) l;
-
-    if p_user_limit is not null then
-        perform
-        from concert.accounts a
-        where a.account_id = p_user
-        for no key update;
+    if cardinality(p_seats) > 1 then
+        p_seats := array(select w.seat_id
+                         from unnest(p_seats) as w (seat_id)
+                         order by w.seat_id);
     end if;
 
-    v_now := clock_timestamp();
-    request := 1;
-
-    select s.starts_at, s.sale_opens_at, c.title,
-           (select a.account_id
-            from concert.accounts a
-            where a.account_id = p_user),
-           (select d.reservation_id
-            from concert.reservations d
-            where d.operation = p_operation)
-    into v_starts, v_opens, title, v_user, v_id
+    select c.title
+    into title
     from concert.schedules s
     join concert.concerts c on c.concert_id = s.concert_id
     where s.schedule_id = p_schedule
-      and s.concert_id = p_concert;
+      and s.concert_id = p_concert
+      and s.starts_at > v_now
+      and coalesce(s.sale_opens_at, v_now) <= v_now
+      and exists (select
+                  from concert.accounts a
+                  where a.account_id = p_user)
+      and not exists (select
+                      from concert.newest_reservations(p_user) n
+                      where n.operation = p_operation);
 
-    if v_id is not null then
-        select *
-        into v_done
-        from concert.reservations d
-        where d.reservation_id = v_id;
-
-        outcome := 'ok';
-        reservation_id := v_done.reservation_id;
-        seats := array_to_string(v_done.seat_ids, ',');
-        total_price := v_done.total_price;
-        status := concert.reservation_status(v_done.status, v_done.hold_until);
-        expires_ms := concert.epoch_ms(v_done.hold_until);
-        return;
-    end if;
-
-    outcome := concert.reserve_conflict(
-        v_starts, v_opens, v_user is not null, cardinality(v_seats),
-        cardinality(p_seats), v_last > v_now, false, v_now);
-
-    if outcome is null and p_user_limit is not null
-       and cardinality(v_seats) > p_user_limit
-                                  - concert.seats_of_user(p_user, p_schedule, v_now)
+    if found
+       and (p_user_limit is null
+            or cardinality(p_seats) <= p_user_limit
+                   - concert.seats_of_user(p_user, p_schedule, v_now))
     then
-        outcome := 'seat_limit';
+        total_price := 0;
+
+        foreach v_seat in array p_seats loop
+            update concert.seats s
+            set reservation_id = v_id,
+                hold_until = v_until
+            where s.schedule_id = p_schedule
+              and s.seat_id = v_seat
+              and s.hold_until <= v_now
+            returning s.price
+            into v_price;
+
+            exit when not found;
+
+            v_seats := v_seats || v_seat::integer;
+            total_price := total_price + v_price;
+        end loop;
     end if;
 
-    if outcome = 'seat_taken' then
-        seats := concert.taken_seats(p_schedule, v_seats, v_now);
-    end if;
+    if cardinality(v_seats) < cardinality(p_seats) then
+        perform concert.give_back(array[v_id], array[p_schedule],
+                                  array[v_seats::text]);
 
-    if outcome is not null then
+        select *
+        into outcome, reservation_id, title, seats, total_price, status, expires_ms
+        from concert.not_held(p_operation, p_user, p_concert, p_schedule, p_seats,
+                              p_user_limit, v_now);
+
+        outcome := coalesce(outcome, 'seat_taken');
         return;
     end if;
-
-    v_until := date_trunc('milliseconds', v_now + p_hold_ms * interval '1 ms');
-    v_id := nextval('concert.reservations_reservation_id_seq');
-
-    update concert.seats s
-    set reservation_id = v_id,
-        hold_until = v_until
-    where s.schedule_id = p_schedule
-      and s.seat_id = any (p_seats);
 
     insert into concert.reservations
         (reservation_id, operation, user_id, schedule_id, seat_ids, total_price,
          status, hold_until)
     overriding system value
-    values (v_id, p_operation, p_user, p_schedule, v_seats, v_price, 'HELD', v_until);
+    values (v_id, p_operation, p_user, p_schedule, v_seats, total_price, 'HELD',
+            v_until);
 
     outcome := 'ok';
     reservation_id := v_id;
     seats := array_to_string(v_seats, ',');
-    total_price := v_price;
     status := 'HELD';
     expires_ms := concert.epoch_ms(v_until);
 end
@@ -727,27 +898,34 @@ end
 $$;
 
 -- Frees the seats of holds that ran out, at most p_limit of them; returns how
--- many.  Looks at ten times as many at most, for most were paid.  Any number of instances may call it; one works, the others return at
--- once.  Locks the seats, the reservations.
+-- many.  Looks at ten times as many at most, for most were paid.  Any number of
+-- instances may call it; one works, the others return at once.  Locks the seats,
+-- the reservations.
 
 create function concert.expire(p_limit integer) returns table (expired bigint)
 language plpgsql
 security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    v_ids  bigint[];
+    v_ids   bigint[] := '{}';
+    v_part  bigint[];
 begin
-    expired := 0;
-
     if pg_try_advisory_xact_lock(hashtext('concert.expire')) then
         for part in 1 .. 10 loop
-            v_ids := concert.take_holds(p_limit - expired);
-            exit when v_ids is null;
-            expired := expired + concert.end_holds(v_ids);
-            exit when expired >= p_limit;
+            v_part := concert.take_holds(p_limit - cardinality(v_ids));
+            exit when v_part is null;
+
+            -- most were paid, which nothing can undo that needs us
+
+            v_ids := v_ids || array(select r.reservation_id
+                                    from concert.reservations r
+                                    where r.reservation_id = any (v_part)
+                                      and r.status = 'HELD');
+            exit when cardinality(v_ids) >= p_limit;
         end loop;
     end if;
 
+    expired := concert.end_holds(v_ids);
     return next;
 end
 $$;
@@ -799,30 +977,23 @@ language plpgsql as $$
 declare
     v_ids  bigint[];
 begin
-    -- most were paid, which nothing can undo that needs us
-
-    v_ids := array(select r.reservation_id
-                   from concert.reservations r
-                   where r.reservation_id = any (p_reservations)
-                     and r.status = 'HELD');
-
-    if cardinality(v_ids) = 0 then
+    if cardinality(p_reservations) = 0 then
         return 0;
     end if;
 
-    perform concert.lock_reservations(v_ids);
+    perform concert.lock_reservations(p_reservations);
 
     insert into concert.holds (hold_until, reservation_ids)
     select r.hold_until, array_agg(r.reservation_id)
     from concert.reservations r
-    where r.reservation_id = any (v_ids)
+    where r.reservation_id = any (p_reservations)
       and r.status = 'HELD'
       and r.hold_until > now()
     group by r.hold_until;
 
     v_ids := array(select r.reservation_id
                    from concert.reservations r
-                   where r.reservation_id = any (v_ids)
+                   where r.reservation_id = any (p_reservations)
                      and r.status = 'HELD'
                      and r.hold_until <= now());
 

@@ -1,77 +1,12 @@
 -- Payments, from a balance or by card, and what they can never become.
 
--- At the end of every statement a payment from a balance is that of its
--- reservation, which is paid, of its user and of what it costs; and it has moved
--- its money.
+-- What a balance pays is a fact of its reservation (40_reservations.sql), not a row
+-- of payments.
 
-create function concert.apply_payments() returns trigger
-language plpgsql as $$
-declare
-    v_count    bigint;
-    v_payment  concert.payments;
-    v_missing  bigint := 0;
-begin
-    v_count := (select count(*) from added);
-
-    -- one that is alone needs no sums
-
-    if v_count = 1 then
-        select *
-        into v_payment
-        from added;
-
-        if v_payment.method = 'balance' then
-            update concert.accounts a
-            set balance = a.balance - v_payment.amount
-            from concert.reservations r
-            where a.account_id = v_payment.user_id
-              and r.reservation_id = v_payment.reservation_id
-              and r.payment_id = v_payment.payment_id
-              and r.user_id = v_payment.user_id
-              and r.total_price = v_payment.amount
-              and r.status = 'PAID'
-              and v_payment.status = 'PAID';
-
-            v_missing := case when found then 0 else 1 end;
-        end if;
-
-    elsif v_count > 1 then
-        with due as materialized (
-            select p.user_id, sum(p.amount)::bigint as amount, count(*) as payments
-            from added p
-            join concert.reservations r on r.reservation_id = p.reservation_id
-                                       and r.payment_id = p.payment_id
-                                       and r.user_id = p.user_id
-                                       and r.total_price = p.amount
-                                       and r.status = 'PAID'
-            where p.method = 'balance'
-              and p.status = 'PAID'
-            group by p.user_id
-        ), changed as (
-            update concert.accounts a
-            set balance = a.balance - d.amount
-            from due d
-            where a.account_id = d.user_id
-            returning d.payments
-        )
-        select (select count(*) from added a where a.method = 'balance')
-               - (select coalesce(sum(c.payments), 0) from changed c)
-        into v_missing;
-    end if;
-
-    if v_missing <> 0 then
-        raise exception 'a payment from a balance does not have its reservation'
-            using errcode = 'integrity_constraint_violation';
-    end if;
-
-    return null;
-end
-$$;
-
-create trigger apply_payments
-    after insert on concert.payments
-    referencing new table as added
-    for each statement execute function concert.apply_payments();
+create trigger payments_are_by_card
+    before insert on concert.payments
+    for each row when (new.method <> 'card')
+    execute function concert.refuse('a payment from a balance is its reservation''s');
 
 create trigger payments_not_truncated
     before truncate on concert.payments
@@ -141,222 +76,254 @@ language sql immutable as $$
     end
 $$;
 
--- Pays reservations from their users' balances.  Locks the seats, the
--- accounts; a reservation changes under the locks of its seats.
+-- Why a hold was not paid, or what its operation has paid already, whose outcome is
+-- 'ok'.  A null outcome: nothing stands against it.
 
-create function concert.pay(p_operations uuid[], p_users bigint[],
-                            p_reservations bigint[], p_amounts bigint[])
-returns table (request bigint, outcome text, payment_id bigint,
-               amount bigint, paid_ms bigint)
-language plpgsql
-security definer set search_path = pg_catalog, pg_temp as $$
-#variable_conflict use_column
-declare
-    v_requests  bigint[];
-    v_balances  bigint[];
-    v_users     bigint;
-    v_part      bigint[];
-    v_now       timestamptz;
-    v_now_ms    bigint;
-begin
-    if cardinality(p_operations) = 1 then
-        select *
-        into request, outcome, payment_id, amount, paid_ms
-        from concert.pay_one(p_operations[1], p_users[1], p_reservations[1],
-                             p_amounts[1]);
-        return next;
-        return;
-    end if;
-
-    perform
-    from concert.reservations r
-    cross join lateral unnest(r.seat_ids) as w (seat_id)
-    join concert.seats s on s.schedule_id = r.schedule_id
-                        and s.seat_id = w.seat_id
-    where r.reservation_id = any (p_reservations)
-    order by s.schedule_id, s.seat_id
-    for no key update of s;
-
-    select array_agg(l.request), array_agg(l.balance), count(distinct l.account_id)
-    into v_requests, v_balances, v_users
-    from (select q.request, a.account_id, a.balance
-          from unnest(p_users) with ordinality as q (user_id, request)
-          join concert.accounts a on a.account_id = q.user_id
-          order by a.account_id
-          for no key update of a) l;
-
-    if v_users < cardinality(v_requests) then
-        for i in 0 .. 1 loop
-            v_part := concert.first_of_users(p_users, i = 1);
-
-            return query
-            select v_part[d.request], d.outcome, d.payment_id, d.amount, d.paid_ms
-            from concert.pay(concert.pick(p_operations, v_part),
-                             concert.pick(p_users, v_part),
-                             concert.pick(p_reservations, v_part),
-                             concert.pick(p_amounts, v_part)) d;
-        end loop;
-
-        return;
-    end if;
-
-    v_now := clock_timestamp();
-    v_now_ms := concert.epoch_ms(v_now);
-
-    return query
-    with judged as materialized (
-        select i.*, case when i.outcome = 'ok' and i.done is null
-                         then nextval('concert.payments_payment_id_seq')
-                    end as payment_id
-        from (
-            select q.request, q.operation, q.user_id, q.reservation_id, q.amount,
-                   r.schedule_id, r.seat_ids,
-                   d.payment_id as done, d.amount as paid, d.created_at,
-                   case when d.payment_id is not null then 'ok'
-                        else coalesce(concert.pay_conflict(
-                            r.status, r.hold_until, r.total_price,
-                            v_balances[array_position(v_requests, q.request)],
-                            q.amount, v_now), 'ok')
-                   end as outcome
-            from unnest(p_operations, p_users, p_reservations, p_amounts)
-                 with ordinality as q (operation, user_id, reservation_id,
-                                       amount, request)
-            left join lateral (
-                select r.status, r.hold_until, r.total_price, r.payment_id,
-                       r.schedule_id, r.seat_ids
-                from concert.reservations r
-                where r.reservation_id = q.reservation_id
-                  and r.user_id = q.user_id
-                limit 1
-            ) r on true
-            left join lateral (
-                select *
-                from concert.payments d
-                where d.payment_id = r.payment_id
-                  and d.operation = q.operation
-                limit 1
-            ) d on true
-            offset 0
-        ) i
-    ), paid as (
-        insert into concert.payments
-            (payment_id, operation, reservation_id, user_id, amount, method,
-             status, created_at)
-        overriding system value
-        select j.payment_id, j.operation, j.reservation_id, j.user_id, j.amount,
-               'balance', 'PAID', v_now
-        from judged j
-        where j.payment_id is not null
-    ), sold as (
-        update concert.reservations r
-        set status = 'PAID',
-            payment_id = j.payment_id
-        from judged j
-        where j.payment_id is not null
-          and r.reservation_id = j.reservation_id
-          and r.reservation_id = any (p_reservations)
-    ), kept as (
-        update concert.seats s
-        set hold_until = 'infinity'
-        from judged j
-        where j.payment_id is not null
-          and s.schedule_id = j.schedule_id
-          and s.seat_id = any (j.seat_ids)
-    )
-    select j.request, j.outcome, coalesce(j.payment_id, j.done),
-           case when j.payment_id is not null then j.amount else j.paid end,
-           case when j.payment_id is not null then v_now_ms
-                else concert.epoch_ms(j.created_at) end
-    from judged j;
-end
-$$;
-
--- The same for a request that is alone.
-
-create function concert.pay_one(
+create function concert.not_paid(
     p_operation uuid, p_user bigint, p_reservation bigint, p_amount bigint,
-    out request bigint, out outcome text, out payment_id bigint,
-    out amount bigint, out paid_ms bigint)
+    p_now timestamptz,
+    out outcome text, out payment_id bigint, out amount bigint, out paid_ms bigint)
 language plpgsql as $$
 #variable_conflict use_column
 declare
-    v_balance  bigint;
     v_held     concert.reservations;
-    v_done     concert.payments;
-    v_now      timestamptz;
-    v_payment  bigint;
+    v_done     concert.all_payments;
+    v_balance  bigint;
 begin
-    perform
-    from concert.reservations r
-    join concert.seats s on s.schedule_id = r.schedule_id
-                        and s.seat_id = any (r.seat_ids)
-    where r.reservation_id = p_reservation
-    order by s.schedule_id, s.seat_id
-    for no key update of s;
-
-    select a.balance
-    into v_balance
-    from concert.accounts a
-    where a.account_id = p_user
-    for no key update;
-
-    v_now := clock_timestamp();
-    request := 1;
-
     select *
     into v_held
     from concert.reservations r
     where r.reservation_id = p_reservation
       and r.user_id = p_user;
 
-    if v_held.payment_id is not null then
-        select *
-        into v_done
-        from concert.payments d
-        where d.payment_id = v_held.payment_id
-          and d.operation = p_operation;
+    select *
+    into v_done
+    from concert.all_payments d
+    where d.payment_id = coalesce(v_held.payment_id, v_held.reservation_id)
+      and d.operation = p_operation;
 
-        if found then
-            outcome := 'ok';
-            payment_id := v_done.payment_id;
-            amount := v_done.amount;
-            paid_ms := concert.epoch_ms(v_done.created_at);
-            return;
-        end if;
-    end if;
-
-    outcome := concert.pay_conflict(v_held.status, v_held.hold_until,
-                                    v_held.total_price, v_balance, p_amount, v_now);
-
-    if outcome is not null then
+    if found then
+        outcome := 'ok';
+        payment_id := v_done.payment_id;
+        amount := v_done.amount;
+        paid_ms := concert.epoch_ms(v_done.created_at);
         return;
     end if;
 
-    v_payment := nextval('concert.payments_payment_id_seq');
+    select a.balance
+    into v_balance
+    from concert.accounts a
+    where a.account_id = p_user;
 
+    outcome := concert.pay_conflict(v_held.status, v_held.hold_until,
+                                    v_held.total_price, v_balance, p_amount, p_now);
+end
+$$;
+
+
+-- Pays reservations from their users' balances.  Locks the seats, the
+-- accounts; a reservation changes under the locks of its seats.
+--
+-- One statement takes the seats for good of the holds that it finds as they were
+-- read, and pays those whose balance has enough: of several of one user, the
+-- first.  The others' seats are held again before they are told why, one after
+-- the other, or can be paid now.
+
+create function concert.pay(p_operations uuid[], p_users bigint[],
+                            p_reservations bigint[], p_amounts bigint[])
+returns table (request bigint, outcome text, payment_id bigint,
+               amount bigint, paid_ms bigint)
+language plpgsql
+security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+    v_now    timestamptz := clock_timestamp();
+    v_done   boolean[] := array_fill(false, array[cardinality(p_operations)]);
+    v_count  bigint;
+    v_paid   boolean;
+    v_parts  bigint[] := '{}';
+begin
+    if cardinality(p_operations) > 1 then
+        v_count := 0;
+        outcome := 'ok';
+        paid_ms := concert.epoch_ms(v_now);
+
+        for request, payment_id, amount, v_paid in
+            with wanted as materialized (
+                select q.*, r.schedule_id, w.seat_id, r.count, r.hold_until
+                from unnest(p_operations, p_users, p_reservations, p_amounts)
+                     with ordinality
+                     as q (operation, user_id, reservation_id, amount, request)
+                cross join lateral (
+                    select r.schedule_id, r.seat_ids, r.hold_until,
+                           cardinality(r.seat_ids) as count
+                    from concert.reservations r
+                    where r.reservation_id = q.reservation_id
+                      and r.user_id = q.user_id
+                      and r.status = 'HELD'
+                      and r.hold_until > v_now
+                      and r.total_price = q.amount
+                    limit 1
+                ) r
+                cross join lateral unnest(r.seat_ids) as w (seat_id)
+                order by r.schedule_id, w.seat_id, q.request
+            ), taken as (
+                update concert.seats s
+                set hold_until = 'infinity'
+                from wanted w
+                where s.schedule_id = w.schedule_id
+                  and s.seat_id = w.seat_id
+                  and s.reservation_id = w.reservation_id
+                  and s.hold_until = w.hold_until
+                returning w.request, w.operation, w.user_id, w.reservation_id,
+                          w.amount, w.count
+            ), got as materialized (
+                select t.request, t.operation, t.user_id, t.reservation_id,
+                       t.amount, count(*) = t.count as whole
+                from taken t
+                group by t.request, t.operation, t.user_id, t.reservation_id,
+                         t.amount, t.count
+            ), locked as materialized (
+                select g.*, a.balance
+                from got g
+                join concert.accounts a on a.account_id = g.user_id
+                order by a.account_id, g.request
+                for no key update of a
+            ), judged as materialized (
+                select l.*, l.whole and l.balance >= l.amount
+                            and l.request = min(l.request) over (partition by l.user_id)
+                            as able
+                from locked l
+            ), paid as (
+                update concert.reservations r
+                set status = 'PAID',
+                    paid_operation = j.operation,
+                    paid_at = v_now
+                from judged j
+                where r.reservation_id = j.reservation_id
+                  and r.user_id = j.user_id
+                  and j.able
+            )
+            select j.request, j.reservation_id, j.amount, j.able
+            from judged j
+        loop
+            if v_paid then
+                v_done[request] := true;
+                v_count := v_count + 1;
+                return next;
+            else
+                v_parts := v_parts || payment_id;
+            end if;
+        end loop;
+
+        if v_count = cardinality(p_operations) then
+            return;
+        end if;
+
+        perform concert.hold_seats(v_parts);
+    end if;
+
+    for i in 1 .. cardinality(p_operations) loop
+        continue when v_done[i];
+        outcome := null;
+
+        if v_count is not null then
+            select *
+            into outcome, payment_id, amount, paid_ms
+            from concert.not_paid(p_operations[i], p_users[i], p_reservations[i],
+                                  p_amounts[i], v_now);
+        end if;
+
+        if outcome is null then
+            select *
+            into outcome, payment_id, amount, paid_ms
+            from concert.pay_one(p_operations[i], p_users[i], p_reservations[i],
+                                 p_amounts[i]);
+        end if;
+
+        request := i;
+        return next;
+    end loop;
+end
+$$;
+
+-- Seats that are to be held until when their reservations are.
+
+create function concert.hold_seats(p_reservations bigint[]) returns void
+language sql as $$
     update concert.seats s
-    set hold_until = 'infinity'
-    where s.schedule_id = v_held.schedule_id
-      and s.seat_id = any (v_held.seat_ids)
-      and s.reservation_id = p_reservation;
+    set hold_until = e.hold_until
+    from (select r.schedule_id, unnest(r.seat_ids) as seat_id, r.reservation_id,
+                 r.hold_until
+          from concert.reservations r
+          where r.reservation_id = any (p_reservations)) e
+    where s.schedule_id = e.schedule_id
+      and s.seat_id = e.seat_id
+      and s.reservation_id = e.reservation_id
+$$;
 
-    -- one statement, at the end of which either has the other
+-- One request, that nothing is known to stand against.
 
-    with paid as (
-        insert into concert.payments
-            (payment_id, operation, reservation_id, user_id, amount, method,
-             status, created_at)
-        overriding system value
-        values (v_payment, p_operation, p_reservation, p_user, p_amount, 'balance',
-                'PAID', v_now)
-    )
+create function concert.pay_one(
+    p_operation uuid, p_user bigint, p_reservation bigint, p_amount bigint,
+    out outcome text, out payment_id bigint, out amount bigint, out paid_ms bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_now      timestamptz := clock_timestamp();
+    v_held     concert.reservations;
+    v_balance  bigint;
+    v_taken    bigint := 0;
+begin
+    select *
+    into v_held
+    from concert.reservations r
+    where r.reservation_id = p_reservation
+      and r.user_id = p_user
+      and r.status = 'HELD'
+      and r.hold_until > v_now
+      and r.total_price = p_amount;
+
+    if found then
+        update concert.seats s
+        set hold_until = 'infinity'
+        where s.schedule_id = v_held.schedule_id
+          and s.seat_id = any (v_held.seat_ids)
+          and s.reservation_id = p_reservation
+          and s.hold_until = v_held.hold_until;
+
+        get diagnostics v_taken = row_count;
+    end if;
+
+    if v_taken = cardinality(v_held.seat_ids) then
+        select a.balance
+        into v_balance
+        from concert.accounts a
+        where a.account_id = p_user
+        for no key update;
+    end if;
+
+    if v_balance >= p_amount is not true then
+        if v_taken > 0 then
+            perform concert.hold_seats(array[p_reservation]);
+        end if;
+
+        select *
+        into outcome, payment_id, amount, paid_ms
+        from concert.not_paid(p_operation, p_user, p_reservation, p_amount, v_now);
+
+        return;
+    end if;
+
     update concert.reservations r
     set status = 'PAID',
-        payment_id = v_payment
+        paid_operation = p_operation,
+        paid_at = v_now
     where r.reservation_id = p_reservation;
 
     outcome := 'ok';
-    payment_id := v_payment;
+    payment_id := p_reservation;
     amount := p_amount;
     paid_ms := concert.epoch_ms(v_now);
 end

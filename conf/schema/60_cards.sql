@@ -93,9 +93,10 @@ language sql stable as $$
                        from concert.transfers t
                        where t.operation = f.operation
                          and t.transfer_id = f.transfer_id))
-    from concert.payments p
-    left join concert.reservations r on r.reservation_id = p.reservation_id
-                                    and r.payment_id = p.payment_id
+    from concert.all_payments p
+    left join concert.reservations r
+           on r.reservation_id = p.reservation_id
+          and coalesce(r.payment_id, r.reservation_id) = p.payment_id
     left join concert.orders o on o.payment_id = p.payment_id
     left join concert.refunds f on f.payment_id = p.payment_id
     where p.payment_id = p_payment
@@ -142,12 +143,17 @@ security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select
                from concert.reservations r
-               left join concert.payments p on p.payment_id = r.payment_id
+               left join concert.all_payments p
+                      on p.payment_id = coalesce(r.payment_id, r.reservation_id)
+                     and p.reservation_id = r.reservation_id
                where r.reservation_id = new.reservation_id
                  and case r.status
                      when 'PAYING' then p.status = 'PENDING'
                      when 'PAID' then p.status = 'PAID'
-                     else p.status is null or p.status not in ('PENDING', 'PAID')
+                     else p.status is null
+                          or (p.status not in ('PENDING', 'PAID')
+                              and (p.method = 'card'
+                                   or concert.payment_is_whole(p.payment_id)))
                      end is not true)
        or exists (select
                   from concert.reservations r
@@ -190,7 +196,7 @@ begin
     select p.payment_id, p.reservation_id, p.amount::bigint, p.status,
            concert.epoch_ms(coalesce(p.paid_at, p.created_at)), p.method,
            o.code, o.reason
-    from concert.payments p
+    from concert.all_payments p
     left join concert.orders o on o.payment_id = p.payment_id
     where p.payment_id = p_payment
       and p.user_id = p_user;
@@ -324,12 +330,12 @@ $$;
 -- Where the money of a payment goes: a balance, or sales (0), or, by card, from
 -- the gateway (-1) to one of them.
 
-create function concert.payment_debit(p_payment concert.payments) returns bigint
+create function concert.payment_debit(p_payment concert.all_payments) returns bigint
 language sql immutable as $$
     select case p_payment.method when 'card' then -1 else p_payment.user_id end
 $$;
 
-create function concert.payment_credit(p_payment concert.payments) returns bigint
+create function concert.payment_credit(p_payment concert.all_payments) returns bigint
 language sql immutable as $$
     select case when p_payment.reservation_id is null then p_payment.user_id
                 else 0 end
@@ -337,7 +343,7 @@ $$;
 
 -- Whether it has moved its money.
 
-create function concert.payment_moved(p_payment concert.payments) returns boolean
+create function concert.payment_moved(p_payment concert.all_payments) returns boolean
 language sql immutable as $$
     select case p_payment.method when 'balance' then p_payment.amount > 0
                                  else p_payment.transfer_id is not null end
@@ -346,7 +352,7 @@ $$;
 -- Moves a payment to PAID, DECLINED, REFUNDING or REFUNDED, with everything that
 -- belongs to it.  All is locked.  p_operation: the refund's.
 
-create function concert.move_payment(p_payment concert.payments, p_status text,
+create function concert.move_payment(p_payment concert.all_payments, p_status text,
                                      p_operation uuid, p_reason text,
                                      p_now timestamptz)
 returns void
@@ -686,7 +692,7 @@ security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_now      timestamptz;
-    v_payment  concert.payments;
+    v_payment  concert.all_payments;
     q          record;
 begin
     perform concert.lock_payments(p_payments);
@@ -734,13 +740,13 @@ language plpgsql as $$
 begin
     perform concert.lock_reservations(array(
         select p.reservation_id
-        from concert.payments p
+        from concert.all_payments p
         where p.payment_id = any (p_payments)));
 
     perform
     from concert.accounts a
     where a.account_id in (select p.user_id
-                           from concert.payments p
+                           from concert.all_payments p
                            where p.payment_id = any (p_payments)
                              and (p.reservation_id is null
                                   or p.method = 'balance'))
@@ -756,7 +762,7 @@ $$;
 
 -- Whether the balance of a payment's user can change by an amount.
 
-create function concert.balance_allows(p_payment concert.payments, p_change bigint)
+create function concert.balance_allows(p_payment concert.all_payments, p_change bigint)
 returns boolean
 language sql stable as $$
     select a.balance between -p_change and 9007199254740991 - p_change
@@ -765,7 +771,7 @@ language sql stable as $$
 $$;
 
 create function concert.settle_one(
-    p_payment concert.payments, p_verdict text, p_amount bigint, p_code text,
+    p_payment concert.all_payments, p_verdict text, p_amount bigint, p_code text,
     p_reason text, p_now timestamptz, out outcome text, out changed boolean)
 language plpgsql as $$
 declare
@@ -934,7 +940,7 @@ security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_now      timestamptz;
-    v_payment  concert.payments;
+    v_payment  concert.all_payments;
     q          record;
 begin
     perform concert.lock_payments(p_payments);
@@ -947,7 +953,7 @@ begin
     loop
         select p.*
         into v_payment
-        from concert.payments p
+        from concert.all_payments p
         where p.payment_id = q.payment_id;
 
         outcome := case
@@ -972,7 +978,7 @@ begin
         select q.request, outcome, p.payment_id, p.user_id, p.reservation_id,
                p.amount::bigint, p.method, p.status
         from (select) one
-        left join concert.payments p on p.payment_id = q.payment_id;
+        left join concert.all_payments p on p.payment_id = q.payment_id;
     end loop;
 end
 $$;

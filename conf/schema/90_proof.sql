@@ -41,16 +41,18 @@ language sql stable as $$
     select 'a paid reservation has exactly one payment, of its price', count(*)
     from concert.reservations r
     left join (select p.reservation_id, count(*) as payments, sum(p.amount) as amount
-               from concert.payments p
+               from concert.all_payments p
                where p.status = 'PAID'
                group by p.reservation_id) p on p.reservation_id = r.reservation_id
     where r.status = 'PAID'
       and (p.payments is distinct from 1 or p.amount <> r.total_price)
     union all
     select 'a payment has its paid reservation', count(*)
-    from concert.payments p
-    left join concert.reservations r on r.payment_id = p.payment_id
-                                    and r.status = 'PAID'
+    from concert.all_payments p
+    left join concert.reservations r
+           on r.reservation_id = p.reservation_id
+          and coalesce(r.payment_id, r.reservation_id) = p.payment_id
+          and r.status = 'PAID'
     where p.status = 'PAID'
       and p.reservation_id is not null
       and r.reservation_id is null
@@ -60,7 +62,7 @@ language sql stable as $$
                   from concert.ledger l
                   where l.account_id = 0)
                  - (select coalesce(sum(p.amount), 0)
-                    from concert.payments p
+                    from concert.all_payments p
                     where p.reservation_id is not null
                       and concert.payment_moved(p)
                       and p.status <> 'REFUNDED') as difference) t
@@ -72,7 +74,7 @@ language sql stable as $$
                   from concert.transfers t
                   where (t.debit_account, t.credit_account) in ((-1, 0), (0, -1)))
                  - (select coalesce(sum(p.amount), 0)
-                    from concert.payments p
+                    from concert.all_payments p
                     where p.method = 'card'
                       and p.reservation_id is not null
                       and p.transfer_id is not null
@@ -80,7 +82,7 @@ language sql stable as $$
     where t.difference <> 0
     union all
     select 'a payment has its transfer, and no other payment has it', count(*)
-    from concert.payments p
+    from concert.all_payments p
     left join concert.transfers t
            on t.transfer_id = p.transfer_id
           and t.operation = p.operation
@@ -93,7 +95,7 @@ language sql stable as $$
               or p.method = 'balance')
     union all
     select 'a refund gives back what was paid, once', count(*)
-    from concert.payments p
+    from concert.all_payments p
     left join concert.refunds f on f.payment_id = p.payment_id
     left join concert.transfers t
            on t.transfer_id = f.transfer_id
@@ -105,7 +107,7 @@ language sql stable as $$
           <> (p.status = 'REFUNDED' and concert.payment_moved(p))
     union all
     select 'a pending payment has its paying reservation', count(*)
-    from concert.payments p
+    from concert.all_payments p
     left join concert.reservations r on r.payment_id = p.payment_id
                                     and r.status = 'PAYING'
     where p.status = 'PENDING'
@@ -114,7 +116,7 @@ language sql stable as $$
     union all
     select 'a paying reservation has its pending payment', count(*)
     from concert.reservations r
-    left join concert.payments p on p.payment_id = r.payment_id
+    left join concert.all_payments p on p.payment_id = r.payment_id
                                 and p.reservation_id = r.reservation_id
                                 and p.amount = r.total_price
                                 and p.status = 'PENDING'
@@ -122,7 +124,7 @@ language sql stable as $$
       and p.payment_id is null
     union all
     select 'a payment by card has what belongs to its state', count(*)
-    from concert.payments p
+    from concert.all_payments p
     where (p.method = 'card' or p.status <> 'PAID')
       and concert.payment_is_whole(p.payment_id) is not true
     union all
@@ -133,8 +135,22 @@ language sql stable as $$
           union
           select payment_id
           from concert.refunds) n
-    left join concert.payments p on p.payment_id = n.payment_id
+    left join concert.all_payments p on p.payment_id = n.payment_id
     where p.payment_id is null
+    union all
+    select 'a number is that of one payment', count(*)
+    from (select
+          from concert.all_payments p
+          group by p.payment_id
+          having count(*) > 1) d
+    union all
+    select 'an operation holds seats once', count(*)
+    from (select
+          from concert.reservations r
+          where r.status in ('PAYING', 'PAID')
+             or (r.status = 'HELD' and r.hold_until > now())
+          group by r.operation
+          having count(*) > 1) d
     union all
     select 'a hold that runs out is waited for', count(*)
     from concert.reservations r

@@ -25,11 +25,11 @@ select o.order_id, coalesce(p.status, ''), o.amount, coalesce(r.status, ''),
           and s.hold_until = 'infinity'),
        coalesce(cardinality(r.seat_ids), 0),
        exists (select
-               from concert.payments b
+               from concert.all_payments b
                where b.payment_id = r.payment_id
                  and b.status = 'PAID')
 from concert.orders o
-left join concert.payments p on p.payment_id = o.payment_id
+left join concert.all_payments p on p.payment_id = o.payment_id
 left join concert.reservations r on r.reservation_id = o.reservation_id
 where $where
 END

@@ -59,7 +59,7 @@ gateway_facts() {
         && query -F $'\t' -c "
             select o.order_id, p.status, p.amount, r.status
               from concert.orders o
-              join concert.payments p using (payment_id)
+              join concert.all_payments p using (payment_id)
               left join concert.reservations r
                      on r.reservation_id = p.reservation_id" \
             >"$out/payments.tsv" \

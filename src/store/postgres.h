@@ -16,7 +16,7 @@
 
 
 /* the schema that this module was written for: the last of conf/schema/upgrade */
-#define NGX_HTTP_CONCERT_SCHEMA_VERSION  9
+#define NGX_HTTP_CONCERT_SCHEMA_VERSION  10
 
 
 typedef struct {

@@ -51,7 +51,7 @@ use Time::HiRes     qw( sleep time );
 
 our @EXPORT = qw(
     cancelled concert concert_of drop_database eventually expired first_with hold hold_for
-    is_json is_problem lock_rows nginx nginx_says paid paying payment_of redis schedule
+    is_json is_problem lock_rows nginx nginx_says paid pay_hold paying payment_of redis schedule
     seconds_from_now sql sql_error stranger transaction user users
 );
 
@@ -353,7 +353,13 @@ sub paying {
 sub paid {
     my ($user, $schedule, @seats) = @_;
 
-    my $reservation = hold($user, $schedule, @seats);
+    return pay_hold($user, hold($user, $schedule, @seats));
+}
+
+# Pays what a user holds.
+sub pay_hold {
+    my ($user, $reservation) = @_;
+
     my $outcome = sql(
         "select p.outcome
          from concert.reservations r,
@@ -370,7 +376,7 @@ sub paid {
 sub payment_of {
     my ($reservation) = @_;
 
-    return sql("select payment_id from concert.reservations
+    return sql("select coalesce(payment_id, reservation_id) from concert.reservations
                 where reservation_id = $reservation");
 }
 
