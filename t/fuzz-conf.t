@@ -24,7 +24,7 @@ my $Seed = $ENV{SEED} || time % 1_000_000 | 0;
 my $Count = $ENV{COUNT} || 1500;
 my $First = $ENV{FIRST} || 1;
 
-my @Routes = qw( token_enter token token_status token_events charge balance
+my @Routes = qw( token_enter token token_status token_events queue_draw charge balance
                  concerts schedules seats reservations reserve reservation pay
                  payment order gateway_webhook gateway_breaker refund problem
                  queue healthz readyz metrics status ops );

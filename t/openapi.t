@@ -63,6 +63,7 @@ my %Sample = (
     'DELETE /api/token/{userId}' => sub { { userId => $_[0] } },
     'GET /api/token/status/{userId}' => sub { { userId => $_[0] } },
     'GET /api/token/events/{userId}' => sub { { userId => $_[0] } },
+    'GET /api/queue/draw' => sub { {} },
     'PUT /api/balance/charge' => sub { ({}, { userId => $_[0],
                                               amount => 6000 }) },
     'GET /api/balance/{userId}' => sub { { userId => $_[0] } },
@@ -109,12 +110,16 @@ my %Enters = map { $_ => 1 }
 the_document();
 the_checker();
 
-my $Nginx = nginx(queue => 'capacity=' . CAPACITY,
-                  server => 'limit_req zone=limited;', http => <<'END');
+my %Limited = (server => 'limit_req zone=limited;', http => <<'END');
     concert_user_limit 3;
     limit_req_zone $http_x_limited zone=limited:1m rate=1r/m;
 END
+my $Nginx = nginx(queue => 'capacity=' . CAPACITY, %Limited);
 my $Operated = nginx();         # where nobody enters
+
+# which nginx an operation can succeed in, if it is another one
+my %Elsewhere = ('GET /api/queue/draw' => nginx(
+    queue => 'draw=on opens=' . seconds_from_now(86400), %Limited));
 
 what_works();
 wrong_requests();
@@ -129,7 +134,7 @@ other_paths();
 too_many_requests();
 anything();
 
-$_->stop for $Nginx, $Operated;
+$_->stop for $Nginx, $Operated, values %Elsewhere;
 
 stores_away();
 stores_frozen();
@@ -402,11 +407,42 @@ sub admission {
     }
 
     streams($full, $first, $second);
+    before_an_opening();
+
+    my $draw = 'GET /api/queue/draw';
+    expect($draw, '404 draw_not_found', ask($full, $draw));
 
     my $leave = 'DELETE /api/token/{userId}';
     expect($leave, '204', ask($full, $leave, user => $first->id)) for 1 .. 2;
 
     $full->stop;
+}
+
+# Tokens of who comes before an opening, with a draw and without.
+sub before_an_opening {
+    for my $draw (qw( on off )) {
+        my $nginx = nginx(queue => "draw=$draw opens="
+                                   . seconds_from_now(86400));
+        my $user = $nginx->client(someone());
+
+        expect('POST /api/token', '200', $user->enter);
+        expect('GET /api/token/{userId}', '200', $user->token);
+        ok($user->token->json->{opensAt}, 'it is told when the queue opens');
+
+        $nginx->stop;
+    }
+
+    my $past = nginx(queue => 'draw=on opens=' . seconds_from_now(3));
+    my $name = 'GET /api/queue/draw';
+    my $user = $past->client(someone());
+
+    $user->enter;
+    eventually { ($past->nobody->get('/api/queue/draw')->json // {})->{seed} }
+               'the queue opens';
+    expect($name, '200', ask($past, $name, query => 'user=' . $_))
+        for $user->id, someone();
+
+    $past->stop;
 }
 
 # Events of who is in and of who waits: their data are what the document says.
@@ -1149,6 +1185,8 @@ sub someone {
 #   body           instead of all these
 sub ask {
     my ($nginx, $name, %change) = @_;
+
+    $nginx = $Elsewhere{$name} // $nginx if $nginx == $Nginx;
     return ($nginx->together(bytes($nginx, $name, %change)))[0];
 }
 

@@ -29,7 +29,7 @@ my $Program = $ENV{REDIS_SERVER} // 'redis-server';
 
 my $Scripts = abs_path(dirname(__FILE__) . '/../conf/queue');
 my @Keys = map { "{concert:test}:$_" }
-               qw( queue waiting called active ended seen0 seen1 );
+               qw( queue waiting called active ended seen0 seen1 drawn absent );
 
 my $Dir = File::Temp->newdir('concert-XXXXXX', TMPDIR => 1);
 my ($Server, $Redis, %Sha, $Buffer);
@@ -38,6 +38,9 @@ our $Capacity = 3;
 our $Rate = 0;
 our $Ttl = 600_000;
 our $Claim;     # undef: as long as the ttl
+our $Opens = 0;
+our $Draw = 0;
+our $Known = 0; # the epoch of the seed that rank keys are of
 
 start_redis();
 load_scripts();
@@ -387,8 +390,8 @@ sub ended_tokens {
 
     my $told = sub {
         my $answer = script('admit', $_[0]);
-        my $n = $answer->[16];
-        return [$answer->[2], @$answer[17 .. 16 + $n]];
+        my $n = $answer->[18];
+        return [$answer->[2], @$answer[19 .. 18 + $n]];
     };
 
     is_deeply($told->(0), [0], 'no token was ended');
@@ -747,8 +750,10 @@ sub position { return look($_[0])->[POSITION] }
 
 sub script {
     my ($name, @own) = @_;
+
+    unshift @own, $Known if $name eq 'enter';
     return redis('EVALSHA', $Sha{$name}, scalar @Keys, @Keys, $Capacity,
-                 $Rate, $Ttl, $Claim // $Ttl, @own);
+                 $Rate, $Ttl, $Claim // $Ttl, $Opens, $Draw, @own);
 }
 
 # As src/core/queue.c reads the answer.

@@ -1,6 +1,6 @@
 -- The job: lets in who may, forgets who no longer asks, counts, and tells
 -- whose tokens were ended since the nginx last asked.
--- ARGV[5]: how many ended tokens that nginx knows of.
+-- ARGV[7]: how many ended tokens that nginx knows of.
 
 local MOST_SWEPT = 1000
 
@@ -23,8 +23,32 @@ local function turn(w)
          'mark', last, 'sweep', '0', 'sweep_to', to)
 end
 
--- Some of those who are too old to be new; they lose their places.  Not before
--- this window is half over: who has just not asked yet is not silent.
+-- Some of who waits with a number above one, up to another: users, each before
+-- its number; and up to which all were looked at.
+local function stretch(from, to)
+    local some = {}
+
+    if from >= size then
+        some = call('ZRANGE', waiting, string.format('(%d', from), to,
+                    'BYSCORE', 'LIMIT', 0, MOST_SWEPT, 'WITHSCORES')
+
+        return some, #some < 2 * MOST_SWEPT and to or tonumber(some[#some])
+    end
+
+    from = max(from, serving)
+    to = min(from + MOST_SWEPT, to, size)
+
+    for i, user in ipairs(call('ZRANGE', drawn, from, to - 1)) do
+        if call('SISMEMBER', absent, user) == 0 then
+            some[#some + 1], some[#some + 2] = user, from + i
+        end
+    end
+
+    return some, max(from, to)
+end
+
+-- Those who are too old to be new and did not ask lose their places.  Not
+-- before this window is half over: who has just not asked yet is not silent.
 local function sweep(span)
     if now % span < span / 2 then
         return 0
@@ -37,9 +61,10 @@ local function sweep(span)
         return 0
     end
 
-    local some = call('ZRANGE', waiting, string.format('(%d', from), to,
-                      'BYSCORE', 'LIMIT', 0, MOST_SWEPT, 'WITHSCORES')
-    local gone = 0
+    local some
+    local silent = 0
+
+    some, from = stretch(from, to)
 
     for i = 1, #some, 2 do
         local asked = 0
@@ -53,19 +78,24 @@ local function sweep(span)
         end
 
         if asked == 0 then
-            gone = gone + finish(some[i])
+            silent = silent + finish(some[i])
         end
-    end
-
-    if #some < 2 * MOST_SWEPT then
-        from = to
-    else
-        from = tonumber(some[#some])
     end
 
     call('HSET', queue, 'sweep', from)
 
-    return gone
+    return silent
+end
+
+-- How many wait, in the pre-queue or with a number.
+local function waiters()
+    local n = call('ZCARD', waiting)
+
+    if size == AHEAD then
+        return n + call('ZCARD', drawn)
+    end
+
+    return in_draw() and n + size - serving - call('SCARD', absent) or n
 end
 
 local present, span = window()
@@ -80,7 +110,7 @@ if missed > 0 then
     call('HDEL', queue, 'missed')
 end
 
-local count = ended - tonumber(ARGV[5])
+local count = ended - tonumber(ARGV[7])
 local users = {}
 
 if count > 0 and count <= call('LLEN', ended_list) then
@@ -90,7 +120,8 @@ if count > 0 and count <= call('LLEN', ended_list) then
     end
 end
 
-return answer(admitted, missed, gone, call('ZCARD', waiting),
+return answer(admitted, missed, gone, waiters(),
               call('ZCARD', active), call('ZCARD', called),
-              capacity, rate, max(paused, 0), present, last, #users,
+              capacity, rate, max(paused, 0), present, last,
+              closed and opens or 0, size, #users,
               unpack(users))

@@ -9,8 +9,10 @@
 --       active  zset: who is in: until when, in ms
 --       ended   list: the users of the last tokens that were ended
 --       seen0, seen1  bitmaps: which numbers asked in an even, an odd window
--- ARGV: capacity, rate in 1000 s (0: any), ttl and claim in ms, then the
--- script's own.
+--       drawn   zset: the pre-queue: the rank key, by user
+--       absent  set: who of these left after the opening
+-- ARGV: capacity, rate in 1000 s (0: any), ttl and claim in ms, the opening in
+-- ms (0: none), whether it has a draw ("1"), then the script's own.
 --
 -- The clock is Redis's, so every nginx sees one time and needs no leader.
 --
@@ -20,11 +22,13 @@
 -- all of them.
 
 local queue, waiting, called, active = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local ended_list = KEYS[5]
+local ended_list, drawn, absent = KEYS[5], KEYS[8], KEYS[9]
 local ttl, claim = tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local NONE, WAITING, ACTIVE = 0, 1, 2
+local NONE, WAITING, ACTIVE, PRE, STALE = 0, 1, 2, 3, 4
+local NO_DRAW, AHEAD = -2, -1   -- in place of the pre-queue's size
 local MOST_ADMITTED = 500
+local MOST_WALKED = 2000        -- of the drawn order, in a run
 local MOST_ENDED = 4000         -- users that the list of them keeps
 local MINUTE = 60000
 local BURST = 200               -- ms of the rate that may be let in at once
@@ -34,15 +38,34 @@ local call, min, max, floor = redis.call, math.min, math.max, math.floor
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 
+local kept = call('HMGET', queue, 'state', 'opening')
+
 -- The state, and what of it an operator has set (-1: nothing).
 local epoch, last, serving, ended, minute, this, before, credit, credited,
       paused, rate_set, capacity_set = string.match(
-          call('HGET', queue, 'state') or '',
+          kept[1] or '',
           '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) '
           .. '(%S+)$')
 local changed = false
 
--- None: the data is new, or was lost.  Numbers of another epoch mean nothing.
+-- The opening, in ms, and the size of the pre-queue at it.
+local opens, size = string.match(kept[2] or '', '^(%S+) (%S+)$')
+opens, size = tonumber(opens or 0), tonumber(size or NO_DRAW)
+
+-- The queue begins.  Numbers of another epoch mean nothing; neither does a
+-- seed.  A pre-queue may be large: it is freed beside.
+local function begin()
+    call('UNLINK', waiting, called, active, ended_list, KEYS[6], KEYS[7],
+         drawn, absent)
+    call('HDEL', queue, 'window', 'mark', 'base0', 'base1', 'sweep', 'sweep_to',
+         'opening', 'seed')
+    epoch, last, serving, ended = time[1] * 1000000 + time[2], 0, 0, 0
+    minute, this, before, credit, credited = 0, 0, 0, 0, 0
+    opens, size = 0, NO_DRAW
+    changed = true
+end
+
+-- No state: the data is new, or was lost.
 if epoch then
     epoch, last, serving = tonumber(epoch), tonumber(last), tonumber(serving)
     ended, minute = tonumber(ended), tonumber(minute)
@@ -51,13 +74,40 @@ if epoch then
     paused, rate_set = tonumber(paused), tonumber(rate_set)
     capacity_set = tonumber(capacity_set)
 else
-    call('DEL', waiting, called, active, ended_list, KEYS[6], KEYS[7])
-    call('HDEL', queue, 'window', 'mark', 'base0', 'base1', 'sweep', 'sweep_to')
-    epoch, last, serving, ended = time[1] * 1000000 + time[2], 0, 0, 0
-    minute, this, before, credit, credited = 0, 0, 0, 0, 0
     paused, rate_set, capacity_set = -1, -1, -1
+    begin()
+end
+
+-- Takes the configuration's opening.  As long as nobody has come it is what
+-- was written last; then it can only be put off, by whichever nginx knows it so.
+-- One that follows an opening that was reached begins the queue anew.
+local function plan(wanted, with)
+    if wanted <= now or (wanted == opens and (with == size or size >= 0)) then
+        return
+    end
+
+    if size >= 0 or (size == NO_DRAW and opens <= now and opens + last > 0) then
+        begin()
+    end
+
+    if last == 0 and (size == NO_DRAW or call('ZCARD', drawn) == 0) then
+        opens, size, changed = wanted, with, true
+    elseif wanted > opens then
+        opens, changed = wanted, true
+    end
+end
+
+plan(tonumber(ARGV[5]), ARGV[6] == '1' and AHEAD or NO_DRAW)
+
+-- The opening is reached: the drawn have the first numbers, in the order of
+-- their keys.  Nothing is moved: a number is a rank.
+if size == AHEAD and opens <= now then
+    size = call('ZCARD', drawn)
+    last = size
     changed = true
 end
+
+local closed = size == AHEAD or (size == NO_DRAW and opens > now)
 
 -- what an operator has set goes before the configuration
 local rate = rate_set >= 0 and rate_set or tonumber(ARGV[2])
@@ -86,7 +136,8 @@ local function answer(...)
         call('HSET', queue, 'state', string.format(
             '%d %d %d %d %d %d %d %.6f %d %d %d %d',
             epoch, last, serving, ended, minute, this, before, credit,
-            credited, paused, rate_set, capacity_set))
+            credited, paused, rate_set, capacity_set),
+            'opening', string.format('%d %d', opens, size))
     end
 
     return {epoch, serving, ended, now,
@@ -105,7 +156,7 @@ local function room()
 
     local free = capacity - call('ZCARD', active) - call('ZCARD', called)
 
-    if paused == 1 or free <= 0 then
+    if closed or paused == 1 or free <= 0 then
         return 0
     end
 
@@ -122,39 +173,136 @@ local function room()
     return min(free, floor(credit), MOST_ADMITTED)
 end
 
+-- How long the drawn may take to learn their numbers (core/queue.c), ms.
+local function spread()
+    return min(2000 + size / 36, 30000)
+end
+
+-- Lets in the next of the drawn who are not absent, at most so many; whoever
+-- has still to learn that is awaited.  Returns how many went in.
+local function admit_drawn(free)
+    local due = max(now, opens + spread()) + claim
+    local members, walked = {}, 0
+
+    while #members < 2 * free and serving < size and walked < MOST_WALKED do
+        local some = call('ZRANGE', drawn, serving,
+                          min(serving + free - #members / 2, size) - 1)
+
+        -- Redis has lost them
+        if #some == 0 then
+            serving = size
+            break
+        end
+
+        local left = call('SMISMEMBER', absent, unpack(some))
+
+        for i, user in ipairs(some) do
+            if left[i] == 1 then
+                call('SREM', absent, user)
+            else
+                members[#members + 1], members[#members + 2] = due, user
+            end
+        end
+
+        serving = serving + #some
+        walked = walked + #some
+    end
+
+    if #members > 0 then
+        call('ZADD', called, unpack(members))
+    end
+
+    return #members / 2
+end
+
+-- The same for those who have a number of the counter.
+local function admit_waiting(free)
+    local next = call('ZPOPMIN', waiting, free)
+    local members = {}
+
+    for i = 1, #next, 2 do
+        members[i], members[i + 1] = now + claim, next[i]
+    end
+
+    if #next > 0 then
+        call('ZADD', called, unpack(members))
+        serving = tonumber(next[#next])
+    end
+
+    return #next / 2
+end
+
 -- Gives the places that are free to who waits, in the order of their numbers.
 -- Returns how many went in, and how many places are left.
 local function admit()
-    local free = room()
+    local free, admitted, first = room(), 0, serving
 
     if free == 0 then
         return 0, 0
     end
 
-    local next = call('ZPOPMIN', waiting, free)
-    local admitted = #next / 2
+    if serving < size then
+        admitted = admit_drawn(free)
+    end
 
-    if admitted > 0 then
-        local members = {}
+    if serving >= size and admitted < free then
+        admitted = admitted + admit_waiting(free - admitted)
+    end
 
-        for i = 1, #next, 2 do
-            members[i], members[i + 1] = now + claim, next[i]
-        end
-
-        call('ZADD', called, unpack(members))
-        serving = tonumber(next[#next])
+    if serving > first then
         this = this + admitted
         credit = rate > 0 and credit - admitted or credit
         changed = true
     end
 
-    return admitted, free - admitted
+    return admitted, serving < size and 0 or free - admitted
+end
+
+-- Whether some of the drawn have not been let in yet.
+local function in_draw()
+    return size == AHEAD or serving < size
+end
+
+-- Where one of the drawn stands: a status and, before the opening, when that
+-- is; then the number.
+local function drawn_place(user)
+    if size == AHEAD then
+        if call('ZSCORE', drawn, user) then
+            return PRE, opens
+        end
+        return NONE, 0
+    end
+
+    local rank = call('ZRANK', drawn, user)
+
+    if rank and rank >= serving and call('SISMEMBER', absent, user) == 0 then
+        return WAITING, rank + 1
+    end
+
+    return NONE, 0
+end
+
+-- Takes one of the drawn out.  After the opening the ranks stay as they are.
+local function part(user)
+    if size == AHEAD then
+        return call('ZREM', drawn, user)
+    end
+
+    if drawn_place(user) == NONE then
+        return 0
+    end
+
+    return call('SADD', absent, user)
 end
 
 -- Ends a user's token, if there is one, and lets every nginx know.
 local function finish(user)
     local found = call('ZREM', waiting, user) + call('ZREM', called, user)
                   + call('ZREM', active, user)
+
+    if found == 0 and in_draw() then
+        found = part(user)
+    end
 
     if found > 0 then
         ended = ended + 1
@@ -212,7 +360,17 @@ local function places(users)
             asked[#asked + 1] = number
 
         else
-            found[at + 1], found[at + 2], found[at + 3] = NONE, 0, 0
+            local status = NONE
+
+            if in_draw() then
+                status, number = drawn_place(user)
+            end
+
+            if status == WAITING then
+                asked[#asked + 1] = number
+            end
+
+            found[at + 1], found[at + 2], found[at + 3] = status, number, 0
         end
     end
 

@@ -1,8 +1,29 @@
 -- Places in the queue for users, in the order in which they are named: the one
 -- that each has, or the next.
--- ARGV[5...]: users.
+-- ARGV[7]: the epoch of the seed that the rank keys are of, 0: there are none;
+-- ARGV[8...]: users, each with a key behind a colon if there are keys.
 
-local users = {unpack(ARGV, 5)}
+local users, keys = {unpack(ARGV, 8)}, {}
+local known = tonumber(ARGV[7])
+
+if known ~= 0 then
+    for i, text in ipairs(users) do
+        users[i], keys[i] = string.match(text, '^(%d+):(%d+)$')
+    end
+end
+
+-- Into the pre-queue, by the key; without one of this seed, nowhere.  Whoever
+-- comes twice has the key that he had.
+local function enter_draw(user, key)
+    if known ~= epoch then
+        return STALE, 0
+    end
+
+    call('ZADD', drawn, 'NX', key, user)
+
+    return PRE, opens
+end
+
 local found = places(users)
 local admitted, free
 local inside, behind, first = {}, {}, {}
@@ -27,6 +48,9 @@ for i, user in ipairs(users) do
     if same then
         found[at], found[at + 1], found[at + 2] =
             found[same], found[same + 1], found[same + 2]
+
+    elseif found[at] == NONE and size == AHEAD then
+        found[at], found[at + 1] = enter_draw(user, keys[i])
 
     elseif found[at] == NONE then
         first[user] = at

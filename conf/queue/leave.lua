@@ -1,10 +1,10 @@
 -- Ends users' tokens, waiting or active; their places go to the next.
--- ARGV[5...]: users.
+-- ARGV[7...]: users.
 
 local found = {}
 
-for i = 5, #ARGV do
-    found[i - 4] = finish(ARGV[i])
+for i = 7, #ARGV do
+    found[i - 6] = finish(ARGV[i])
 end
 
 admit()

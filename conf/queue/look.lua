@@ -1,4 +1,4 @@
 -- Where users stand, who have come to ask.
--- ARGV[5...]: users.
+-- ARGV[7...]: users.
 
-return answer(unpack(places({unpack(ARGV, 5)})))
+return answer(unpack(places({unpack(ARGV, 7)})))

@@ -1,9 +1,9 @@
 -- Notes the numbers that asked, as an nginx knows their tickets by heart.
--- ARGV[5]: numbers, parted by commas.
+-- ARGV[7]: numbers, parted by commas.
 
 local numbers = {}
 
-for number in string.gmatch(ARGV[5], '%d+') do
+for number in string.gmatch(ARGV[7], '%d+') do
     numbers[#numbers + 1] = tonumber(number)
 end
 

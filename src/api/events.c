@@ -307,7 +307,7 @@ ngx_http_concert_events_create(ngx_http_request_t *r, int64_t user_id)
     stream->request = r;
     stream->sale = sale;
     stream->user_id = user_id;
-    stream->position = -1;
+    stream->position = -2;      /* not even that it is not known */
 
     stream->timer.handler = ngx_http_concert_events_timer;
     stream->timer.data = stream;
@@ -410,6 +410,17 @@ ngx_http_concert_events_wait(ngx_http_concert_stream_t *stream,
         stream->node.key = (ngx_rbtree_key_t) place->number;
         ngx_rbtree_insert(&streams->waiting, &stream->node);
         stream->waits = 1;
+    }
+
+    if (place->opens) {
+        pause = ngx_http_concert_queue_opening(queue, place);
+
+        if (pause > NGX_HTTP_CONCERT_MAX_SPREAD) {
+            pause = NGX_HTTP_CONCERT_EVENTS_HEARTBEAT;
+        }
+
+        ngx_add_timer(&stream->timer, pause + 1);
+        return;
     }
 
     pause = place->wait * 1000 / NGX_HTTP_CONCERT_EVENTS_POSITIONS;

@@ -9,6 +9,7 @@
     route(token)                                                             \
     route(token_events)                                                      \
     route(token_status)                                                      \
+    route(queue_draw)                                                        \
     route(charge)                                                            \
     route(balance)                                                           \
     route(concerts)                                                          \

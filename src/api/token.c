@@ -6,10 +6,13 @@
  */
 
 #include "api/api.h"
+#include "core/draw.h"
 #include "core/reply.h"
 
 
 static ngx_int_t ngx_http_concert_enter_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_enter_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_enter_seed_done(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_start(ngx_http_concert_call_t *call);
 static ngx_int_t ngx_http_concert_token_known(ngx_http_request_t *r,
     const ngx_http_concert_known_t *known);
@@ -29,7 +32,7 @@ static void ngx_http_concert_leave_done(ngx_http_concert_call_t *call);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_enter = {
-    "enter", NGX_HTTP_CONCERT_REDIS, "ssssa", 1
+    "enter", NGX_HTTP_CONCERT_REDIS, "sssssssa", 1
 };
 
 
@@ -85,7 +88,64 @@ ngx_http_concert_enter_start(ngx_http_concert_call_t *call)
     ngx_http_concert_call_step(call, &ngx_http_concert_enter,
                                ngx_http_concert_queue_read_ticket);
 
-    return ngx_http_concert_queue_run(call, ngx_http_concert_token_done);
+    if (ngx_http_concert_queue_params(call) != NGX_OK
+        || ngx_http_concert_draw_enter(call) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_concert_run(call, ngx_http_concert_enter_done);
+}
+
+
+/* before a draw nobody enters without a key of the seed that Redis has */
+
+static void
+ngx_http_concert_enter_done(ngx_http_concert_call_t *call)
+{
+    ngx_uint_t  *tries;
+
+    if (call->outcome != NGX_HTTP_CONCERT_OK
+        || call->queue_answer.status != NGX_HTTP_CONCERT_TICKET_STALE)
+    {
+        ngx_http_concert_token_done(call);
+        return;
+    }
+
+    ngx_http_concert_queue_learn(call);
+
+    if (call->data == NULL) {
+        call->data = ngx_pcalloc(call->pool, sizeof(ngx_uint_t));
+    }
+
+    tries = call->data;
+
+    if (tries && (*tries)++ < NGX_HTTP_CONCERT_DRAW_TRIES
+        && ngx_http_concert_draw_ask(call, ngx_http_concert_enter_seed_done)
+           == NGX_OK)
+    {
+        return;
+    }
+
+    ngx_http_concert_call_fail(call, "queue_unavailable", NULL);
+    ngx_http_concert_answer(call);
+}
+
+
+static void
+ngx_http_concert_enter_seed_done(ngx_http_concert_call_t *call)
+{
+    if (!ngx_http_concert_succeeded(call)) {
+        ngx_http_concert_answer(call);
+        return;
+    }
+
+    ngx_http_concert_draw_learn(call);
+
+    if (ngx_http_concert_enter_start(call) == NGX_ERROR) {
+        ngx_http_concert_call_fail(call, "overloaded", NULL);
+        ngx_http_concert_answer(call);
+    }
 }
 
 

@@ -15,6 +15,12 @@
 static ngx_http_concert_parse_e ngx_http_concert_parse_argument(
     const char *query, size_t len, const char *name, const char **value,
     size_t *value_len);
+static int ngx_http_concert_parse_digits(const char *p, size_t n);
+static ngx_http_concert_parse_e ngx_http_concert_parse_zone(const char *p,
+    size_t len, int *minutes);
+static int64_t ngx_http_concert_parse_date(int year, int month, int day);
+static size_t ngx_http_concert_parse_fraction(const char *p, size_t len,
+    int *ms);
 
 
 ngx_http_concert_parse_e
@@ -287,4 +293,150 @@ ngx_http_concert_parse_next(ngx_http_concert_array_t *array)
     array->pos += len;
 
     return ngx_http_concert_parse_binary(p, (size_t) len);
+}
+
+
+/* digits of a number that is written with so many; -1: there are others */
+
+static int
+ngx_http_concert_parse_digits(const char *p, size_t n)
+{
+    int  value;
+
+    for (value = 0; n; n--, p++) {
+        if (*p < '0' || *p > '9') {
+            return -1;
+        }
+
+        value = value * 10 + *p - '0';
+    }
+
+    return value;
+}
+
+
+/* a "Z", or hours and minutes ahead of UTC: in minutes */
+
+static ngx_http_concert_parse_e
+ngx_http_concert_parse_zone(const char *p, size_t len, int *minutes)
+{
+    int  hour, minute;
+
+    *minutes = 0;
+
+    if (len == 1 && (*p == 'Z' || *p == 'z')) {
+        return NGX_HTTP_CONCERT_PARSE_OK;
+    }
+
+    if (len != sizeof("+09:00") - 1 || (*p != '+' && *p != '-')
+        || p[3] != ':')
+    {
+        return NGX_HTTP_CONCERT_PARSE_WRONG;
+    }
+
+    hour = ngx_http_concert_parse_digits(p + 1, 2);
+    minute = ngx_http_concert_parse_digits(p + 4, 2);
+
+    if (hour < 0 || hour > 23 || minute < 0 || minute > 59) {
+        return NGX_HTTP_CONCERT_PARSE_WRONG;
+    }
+
+    *minutes = (hour * 60 + minute) * (*p == '-' ? -1 : 1);
+
+    return NGX_HTTP_CONCERT_PARSE_OK;
+}
+
+
+/* days since 1970 of a date that there is, or -1; years begin with March */
+
+static int64_t
+ngx_http_concert_parse_date(int year, int month, int day)
+{
+    int  leap, y, m;
+
+    static const int  days[] = {
+        31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31
+    };
+
+    if (year < 1970 || month < 1 || month > 12 || day < 1) {
+        return -1;
+    }
+
+    leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    if (day > days[month - 1] + (month == 2 && leap)) {
+        return -1;
+    }
+
+    y = month < 3 ? year - 1 : year;
+    m = month < 3 ? month + 9 : month - 3;
+
+    return (int64_t) y * 365 + y / 4 - y / 100 + y / 400
+           + (m * 153 + 2) / 5 + day - 1 - 719468;
+}
+
+
+/* .123 in ms; returns how many bytes it has, 0: it is none */
+
+static size_t
+ngx_http_concert_parse_fraction(const char *p, size_t len, int *ms)
+{
+    int     unit;
+    size_t  n;
+
+    *ms = 0;
+
+    if (len == 0 || *p != '.') {
+        return 0;
+    }
+
+    unit = 100;
+
+    for (n = 1; n < len && p[n] >= '0' && p[n] <= '9'; n++) {
+        *ms += (p[n] - '0') * unit;
+        unit /= 10;
+    }
+
+    return n > 1 ? n : 0;
+}
+
+
+ngx_http_concert_parse_e
+ngx_http_concert_parse_time(const void *text, size_t len, int64_t *ms)
+{
+    int          hour, minute, second, fraction, zone;
+    size_t       n;
+    int64_t      date;
+    const char  *p;
+
+    p = text;
+    n = sizeof("2027-03-01T20:00:00") - 1;
+
+    if (len <= n || p[4] != '-' || p[7] != '-' || (p[10] | 0x20) != 't'
+        || p[13] != ':' || p[16] != ':')
+    {
+        return NGX_HTTP_CONCERT_PARSE_WRONG;
+    }
+
+    date = ngx_http_concert_parse_date(ngx_http_concert_parse_digits(p, 4),
+                                    ngx_http_concert_parse_digits(p + 5, 2),
+                                    ngx_http_concert_parse_digits(p + 8, 2));
+    hour = ngx_http_concert_parse_digits(p + 11, 2);
+    minute = ngx_http_concert_parse_digits(p + 14, 2);
+    second = ngx_http_concert_parse_digits(p + 17, 2);
+
+    n += ngx_http_concert_parse_fraction(p + n, len - n, &fraction);
+
+    if (date < 0 || hour < 0 || hour > 23 || minute < 0 || minute > 59
+        || second < 0 || second > 59
+        || ngx_http_concert_parse_zone(p + n, len - n, &zone)
+           != NGX_HTTP_CONCERT_PARSE_OK)
+    {
+        return NGX_HTTP_CONCERT_PARSE_WRONG;
+    }
+
+    *ms = ((date * 24 * 60 + hour * 60 + minute - zone) * 60 + second) * 1000
+          + fraction;
+
+    return *ms > 0 ? NGX_HTTP_CONCERT_PARSE_OK : NGX_HTTP_CONCERT_PARSE_WRONG;
 }

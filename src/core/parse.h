@@ -55,6 +55,13 @@ size_t ngx_http_concert_parse_key(const void *value, size_t len,
 /* whether a Content-Type is of JSON: RFC 8259, and RFC 6838, 4.2.8 */
 int ngx_http_concert_parse_json_type(const void *type, size_t len);
 
+/*
+ * A time of RFC 3339, as 2027-03-01T20:00:00+09:00 or with "Z", of the years
+ * 1970 to 9999 and without a leap second: ms since 1970.
+ */
+ngx_http_concert_parse_e ngx_http_concert_parse_time(const void *text,
+    size_t len, int64_t *ms);
+
 /* a signed integer of at most 8 bytes in network order; of none, 0 */
 int64_t ngx_http_concert_parse_binary(const void *p, size_t len);
 

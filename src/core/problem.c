@@ -28,6 +28,8 @@ static const ngx_http_concert_problem_t  ngx_http_concert_problems[] = {
     { "forbidden", 403, "Forbidden",
       "The server does not let you in here." },
 
+    { "draw_not_found", 404, "Draw not found",
+      "This queue has no draw: the order is that of arrival." },
     { "token_not_found", 404, "Token not found",
       "This user has no token; get one with POST /api/token." },
     { "user_not_found", 404, "User not found",

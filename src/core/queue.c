@@ -15,6 +15,9 @@
 /* how many times a waiter asks, about, before it is in */
 #define NGX_HTTP_CONCERT_POLLS        10
 
+/* of the drawn, who ask for their numbers in a ms after the opening */
+#define NGX_HTTP_CONCERT_DRAWN_A_MS   36
+
 /* ms in a run of the job; no answer is so late */
 #define NGX_HTTP_CONCERT_DRIFT        1
 #define NGX_HTTP_CONCERT_LATE         60000
@@ -28,22 +31,19 @@
 
 static uint64_t ngx_http_concert_queue_user(
     const ngx_http_concert_queue_t *queue, int64_t user_id);
-static int64_t ngx_http_concert_queue_now(
-    const ngx_http_concert_queue_state_t *state);
 static void ngx_http_concert_queue_epoch(ngx_http_concert_queue_t *queue,
     const ngx_http_concert_queue_answer_t *answer);
 static void ngx_http_concert_queue_skew(
-    ngx_http_concert_queue_state_t *state, int64_t now);
+    ngx_http_concert_queue_t *queue, int64_t now);
 static void ngx_http_concert_queue_renew(ngx_http_concert_queue_t *queue);
 static void ngx_http_concert_queue_place(
-    const ngx_http_concert_queue_state_t *state,
-    const ngx_http_concert_ticket_t *ticket, ngx_http_concert_place_t *place);
+    const ngx_http_concert_queue_t *queue, ngx_http_concert_place_t *place);
 static void ngx_http_concert_queue_saw(ngx_http_concert_queue_t *queue,
     uint64_t salt, const ngx_http_concert_ticket_t *ticket);
 
 
 const ngx_http_concert_op_t  ngx_http_concert_look = {
-    "look", NGX_HTTP_CONCERT_REDIS, "ssssa", 1
+    "look", NGX_HTTP_CONCERT_REDIS, "ssssssa", 1
 };
 
 
@@ -57,7 +57,9 @@ ngx_http_concert_queue_params(ngx_http_concert_call_t *call)
     if (ngx_http_concert_call_integer(call, queue->capacity) != NGX_OK
         || ngx_http_concert_call_integer(call, queue->rate) != NGX_OK
         || ngx_http_concert_call_integer(call, queue->ttl) != NGX_OK
-        || ngx_http_concert_call_integer(call, queue->claim) != NGX_OK)
+        || ngx_http_concert_call_integer(call, queue->claim) != NGX_OK
+        || ngx_http_concert_call_integer(call, queue->opens) != NGX_OK
+        || ngx_http_concert_call_integer(call, queue->draw) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -118,17 +120,42 @@ ngx_http_concert_queue_user(const ngx_http_concert_queue_t *queue,
 }
 
 
-/* ms, of Redis's clock */
-
-static int64_t
-ngx_http_concert_queue_now(const ngx_http_concert_queue_state_t *state)
+int64_t
+ngx_http_concert_queue_now(const ngx_http_concert_queue_t *queue)
 {
     ngx_time_t  *tp;
 
     tp = ngx_timeofday();
 
     return (int64_t) tp->sec * 1000 + tp->msec
-           + (ngx_atomic_int_t) state->skew;
+           + (ngx_atomic_int_t) queue->state->skew;
+}
+
+
+/* what another nginx has put off counts; what it has not yet, too */
+
+int64_t
+ngx_http_concert_queue_opens(const ngx_http_concert_queue_t *queue)
+{
+    int64_t  opens;
+
+    opens = ngx_max((int64_t) queue->state->opens, queue->opens);
+
+    return opens > ngx_http_concert_queue_now(queue) ? opens : 0;
+}
+
+
+void
+ngx_http_concert_queue_learn_opens(ngx_http_concert_call_t *call,
+    int64_t opens)
+{
+    ngx_http_concert_queue_state_t  *state;
+
+    state = call->sale->queue->state;
+
+    if ((ngx_atomic_uint_t) call->queue_answer.epoch == state->epoch) {
+        state->opens = opens;
+    }
 }
 
 
@@ -137,7 +164,7 @@ ngx_http_concert_queue_leave(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call))
 {
     static const ngx_http_concert_op_t  leave = {
-        "leave", NGX_HTTP_CONCERT_REDIS, "ssssa", 1
+        "leave", NGX_HTTP_CONCERT_REDIS, "ssssssa", 1
     };
 
     ngx_http_concert_call_step(call, &leave, ngx_http_concert_queue_read);
@@ -206,11 +233,12 @@ ngx_http_concert_queue_epoch(ngx_http_concert_queue_t *queue,
 
     state->salt = 0;
     state->epoch = answer->epoch;
+    state->opens = 0;
     state->serving = answer->serving;
     state->ending = answer->ended;
     state->ended = answer->ended;
     state->pace = answer->pace;
-    state->skew = answer->now - (ngx_http_concert_queue_now(state)
+    state->skew = answer->now - (ngx_http_concert_queue_now(queue)
                                  - (ngx_atomic_int_t) state->skew);
 
     ngx_http_concert_queue_renew(queue);
@@ -223,18 +251,17 @@ ngx_http_concert_queue_epoch(ngx_http_concert_queue_t *queue,
  */
 
 static void
-ngx_http_concert_queue_skew(ngx_http_concert_queue_state_t *state,
-    int64_t now)
+ngx_http_concert_queue_skew(ngx_http_concert_queue_t *queue, int64_t now)
 {
     int64_t  off;
 
-    off = now - ngx_http_concert_queue_now(state);
+    off = now - ngx_http_concert_queue_now(queue);
 
     if (off > -NGX_HTTP_CONCERT_LATE) {
         off = ngx_max(off, -NGX_HTTP_CONCERT_DRIFT);
     }
 
-    state->skew += off;
+    queue->state->skew += off;
 }
 
 
@@ -272,7 +299,7 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
     answer = &call->queue_answer;
     queue = call->sale->queue;
     state = queue->state;
-    now = ngx_http_concert_queue_now(state);
+    now = ngx_http_concert_queue_now(queue);
 
     /* read before the epoch is looked at, which changes after it */
 
@@ -287,7 +314,17 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
     place->number = answer->number;
     place->ends = answer->ends;
 
-    ngx_http_concert_queue_place(state, &ticket, place);
+    if (answer->status == NGX_HTTP_CONCERT_TICKET_PRE) {
+        ngx_http_concert_queue_learn_opens(call, answer->number);
+
+        /* remembered by no number and no end, which nobody else has */
+
+        ticket.number = 0;
+        place->status = NGX_HTTP_CONCERT_TICKET_WAITING;
+        place->number = NGX_HTTP_CONCERT_PRE_NUMBER;
+    }
+
+    ngx_http_concert_queue_place(queue, place);
 
     call->position = answer->status == NGX_HTTP_CONCERT_TICKET_NONE
                      ? -1 : place->position;
@@ -316,15 +353,30 @@ ngx_http_concert_queue_learn_ticket(ngx_http_concert_call_t *call,
 /* what follows from a status */
 
 static void
-ngx_http_concert_queue_place(const ngx_http_concert_queue_state_t *state,
-    const ngx_http_concert_ticket_t *ticket, ngx_http_concert_place_t *place)
+ngx_http_concert_queue_place(const ngx_http_concert_queue_t *queue,
+    ngx_http_concert_place_t *place)
 {
-    int64_t  pace;
+    int64_t                                pace;
+    const ngx_http_concert_queue_state_t  *state;
 
     place->position = 0;
     place->wait = 0;
+    place->opens = 0;
 
     if (place->status != NGX_HTTP_CONCERT_TICKET_WAITING) {
+        return;
+    }
+
+    state = queue->state;
+    place->opens = ngx_http_concert_queue_opens(queue);
+
+    if (place->opens) {
+        place->wait = (place->opens - ngx_http_concert_queue_now(queue) + 999)
+                      / 1000;
+    }
+
+    if (place->number == NGX_HTTP_CONCERT_PRE_NUMBER) {
+        place->position = -1;
         return;
     }
 
@@ -332,12 +384,12 @@ ngx_http_concert_queue_place(const ngx_http_concert_queue_state_t *state,
 
     pace = ngx_max((int64_t) state->pace, 1);
 
-    place->position = ngx_max((int64_t) (ticket->number - state->serving), 1);
+    place->position = ngx_max(place->number - (int64_t) state->serving, 1);
 
     /* rounded up, but for what the pace was rounded by */
 
-    place->wait = (place->position * NGX_HTTP_CONCERT_PACE + pace - pace / 100)
-                  / pace;
+    place->wait += (place->position * NGX_HTTP_CONCERT_PACE + pace - pace / 100)
+                   / pace;
 }
 
 
@@ -360,13 +412,19 @@ ngx_http_concert_queue_known(ngx_http_concert_queue_t *queue,
         return NGX_DECLINED;
     }
 
-    now = ngx_http_concert_queue_now(state);
+    now = ngx_http_concert_queue_now(queue);
 
     place->number = ticket.number;
     place->ends = ticket.ends;
 
     if ((int64_t) ticket.ends > now) {
         place->status = NGX_HTTP_CONCERT_TICKET_ACTIVE;
+
+    } else if (ticket.number == 0 && ticket.ends == 0
+               && ngx_http_concert_queue_opens(queue))
+    {
+        place->status = NGX_HTTP_CONCERT_TICKET_WAITING;
+        place->number = NGX_HTTP_CONCERT_PRE_NUMBER;
 
     } else if (ticket.number > state->serving) {
         place->status = NGX_HTTP_CONCERT_TICKET_WAITING;
@@ -376,7 +434,7 @@ ngx_http_concert_queue_known(ngx_http_concert_queue_t *queue,
         return NGX_DECLINED;
     }
 
-    ngx_http_concert_queue_place(state, &ticket, place);
+    ngx_http_concert_queue_place(queue, place);
 
     return NGX_OK;
 }
@@ -483,7 +541,7 @@ ngx_http_concert_queue_follow(ngx_http_concert_call_t *call, int64_t last)
     queue->given = last;
 
     ngx_http_concert_queue_learn(call);
-    ngx_http_concert_queue_skew(state, answer->now);
+    ngx_http_concert_queue_skew(queue, answer->now);
 }
 
 
@@ -532,6 +590,10 @@ ngx_http_concert_queue_poll(const ngx_http_concert_queue_t *queue,
         return 0;
     }
 
+    if (place->opens) {
+        return 1 + ngx_http_concert_queue_opening(queue, place) / 1000;
+    }
+
     /* who is let in meanwhile must come before the place is lost */
 
     least = queue->poll;
@@ -546,6 +608,36 @@ ngx_http_concert_queue_poll(const ngx_http_concert_queue_t *queue,
     ms = ms * (800 + ngx_random() % 401) / 1000 + ngx_random() % 1000;
 
     return (ngx_uint_t) ngx_max(ms / 1000, 1);
+}
+
+
+/*
+ * Rarely before the opening, and then not all at once: each of the drawn asks
+ * Redis for his number.
+ */
+
+ngx_msec_t
+ngx_http_concert_queue_opening(const ngx_http_concert_queue_t *queue,
+    const ngx_http_concert_place_t *place)
+{
+    ngx_msec_t  left, most, spread;
+
+    left = place->opens - ngx_http_concert_queue_now(queue);
+    left = ngx_max((ngx_msec_int_t) left, 0);
+    most = NGX_HTTP_CONCERT_MAX_POLL * 1000;
+    spread = queue->poll;
+
+    if (place->number == NGX_HTTP_CONCERT_PRE_NUMBER) {
+        spread = queue->state->waiting / NGX_HTTP_CONCERT_DRAWN_A_MS;
+        spread = ngx_min(spread, NGX_HTTP_CONCERT_MAX_SPREAD);
+    }
+
+    if (left + spread > most) {
+        most = ngx_min(most, left);
+        return most / 2 + ngx_random() % (most / 2 + 1);
+    }
+
+    return left + ngx_random() % (spread + 1);
 }
 
 
@@ -584,10 +676,21 @@ ngx_http_concert_queue_json(ngx_http_concert_json_t *json, int64_t user_id,
     } else {
         ngx_http_concert_json_text(json,
                                    ",\"status\":\"WAITING\",\"position\":");
-        ngx_http_concert_json_integer(json, place->position);
+
+        if (place->position < 0) {
+            ngx_http_concert_json_text(json, "null");
+        } else {
+            ngx_http_concert_json_integer(json, place->position);
+        }
+
         ngx_http_concert_json_text(json, ",\"waitingTime\":");
         ngx_http_concert_json_integer(json, place->wait);
         ngx_http_concert_json_text(json, ",\"expiresAt\":null");
+    }
+
+    if (place->opens) {
+        ngx_http_concert_json_text(json, ",\"opensAt\":");
+        ngx_http_concert_json_time(json, place->opens);
     }
 
     ngx_http_concert_json_text(json, ",\"nextPoll\":");

@@ -35,7 +35,24 @@
 
 
 /* what a script works on; in the order of conf/queue/common.lua */
-#define NGX_HTTP_CONCERT_QUEUE_KEYS     7
+#define NGX_HTTP_CONCERT_QUEUE_KEYS     9
+
+
+/* in place of the pre-queue's size: arrival counts; its opening lies ahead */
+
+#define NGX_HTTP_CONCERT_NO_DRAW        -2
+#define NGX_HTTP_CONCERT_DRAW_AHEAD     -1
+
+
+/*
+ * ms after the opening in which all of the drawn have asked for their numbers;
+ * conf/queue/common.lua waits for them
+ */
+#define NGX_HTTP_CONCERT_MAX_SPREAD     28000
+
+
+/* of a seed, in hex */
+#define NGX_HTTP_CONCERT_SEED_LEN       64
 
 
 /* sales may have one together */
@@ -47,6 +64,8 @@ typedef struct {
     ngx_msec_t                       ttl;
     ngx_msec_t                       claim;
     ngx_msec_t                       poll;
+    int64_t                          opens;     /* ms since the epoch; 0 */
+    ngx_uint_t                       draw;
     ngx_str_t                        keys[NGX_HTTP_CONCERT_QUEUE_KEYS];
 
     /* in shared memory; the key is in all that it has there */
@@ -57,6 +76,11 @@ typedef struct {
     /* of this worker: who asked and is to be noted in Redis */
     int64_t                         *seen;
     ngx_uint_t                       nseen;
+
+    /* the draw's secret, as this worker knows it; core/draw.h */
+    u_char                           seed[NGX_HTTP_CONCERT_SEED_LEN];
+    int64_t                          seed_epoch;    /* 0: not known */
+    int64_t                          unlike;        /* opening, that was told */
 
     /* what the admit job was told last */
     int64_t                          epoch;
@@ -70,8 +94,16 @@ typedef struct {
 typedef enum {
     NGX_HTTP_CONCERT_TICKET_NONE = 0,
     NGX_HTTP_CONCERT_TICKET_WAITING,
-    NGX_HTTP_CONCERT_TICKET_ACTIVE
+    NGX_HTTP_CONCERT_TICKET_ACTIVE,
+
+    /* what scripts answer beside: before a draw; a key of no present seed */
+    NGX_HTTP_CONCERT_TICKET_PRE,
+    NGX_HTTP_CONCERT_TICKET_STALE
 } ngx_http_concert_ticket_status_e;
+
+
+/* the number of who stands in the pre-queue: above all that are let in */
+#define NGX_HTTP_CONCERT_PRE_NUMBER  INT64_MAX
 
 
 /* where a user stands */
@@ -79,15 +111,27 @@ typedef enum {
 typedef struct {
     ngx_http_concert_ticket_status_e  status;
     int64_t                           number;
-    int64_t                           position;  /* 0: in */
+    int64_t                           position;  /* 0: in, -1: not drawn */
     int64_t                           wait;      /* s, an estimate */
     int64_t                           ends;      /* ms since the epoch */
+    int64_t                           opens;     /* the same; 0: is open */
 } ngx_http_concert_place_t;
 
 
 /* asks where a user stands, who has thereby come; answers with a ticket */
 extern const ngx_http_concert_op_t  ngx_http_concert_look;
 
+
+/* ms, of Redis's clock */
+int64_t ngx_http_concert_queue_now(const ngx_http_concert_queue_t *queue);
+
+/*
+ * When it opens, in ms, as far as is known; 0: it is open.  "opens" below is
+ * what a script said: 0 once it is reached.
+ */
+int64_t ngx_http_concert_queue_opens(const ngx_http_concert_queue_t *queue);
+void ngx_http_concert_queue_learn_opens(ngx_http_concert_call_t *call,
+    int64_t opens);
 
 /* parameters that every queue script takes */
 ngx_int_t ngx_http_concert_queue_params(ngx_http_concert_call_t *call);
@@ -147,6 +191,11 @@ ngx_int_t ngx_http_concert_queue_seen_params(ngx_http_concert_call_t *call);
  * the same step.
  */
 ngx_uint_t ngx_http_concert_queue_poll(const ngx_http_concert_queue_t *queue,
+    const ngx_http_concert_place_t *place);
+
+/* the same before the opening, in ms: until then, and a part of the first s */
+ngx_msec_t ngx_http_concert_queue_opening(
+    const ngx_http_concert_queue_t *queue,
     const ngx_http_concert_place_t *place);
 
 /* how many are let in in a second, from in 1000 s; null for any */

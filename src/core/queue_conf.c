@@ -4,6 +4,7 @@
  */
 
 #include "core/conf.h"
+#include "core/parse.h"
 #include "core/sale.h"
 
 
@@ -13,9 +14,16 @@
 #define NGX_HTTP_CONCERT_CLAIM       (30 * 1000)
 #define NGX_HTTP_CONCERT_POLL        1000
 
+/* an example */
+#define NGX_HTTP_CONCERT_OPENS       "opens=2027-03-01T20:00:00+09:00"
+
 
 static ngx_int_t ngx_http_concert_queue_parameter(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_concert_queue_t *queue);
+static ngx_int_t ngx_http_concert_queue_opening_time(ngx_conf_t *cf,
+    ngx_str_t *value, int64_t *opens);
+static ngx_int_t ngx_http_concert_queue_draw(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t *draw);
 static ngx_int_t ngx_http_concert_queue_rate(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t *rate);
 static ngx_int_t ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name);
@@ -25,7 +33,7 @@ static ngx_int_t ngx_http_concert_queue_keys(ngx_conf_t *cf,
 
 /*
  * concert_queue [capacity=n] [rate=n/s] [ttl=time] [claim=time] [poll=time]
- *     [name=word];
+ *     [name=word] [opens=time] [draw=on|off];
  */
 
 char *
@@ -69,6 +77,13 @@ ngx_http_concert_queue_directive(ngx_conf_t *cf, ngx_command_t *cmd,
         }
     }
 
+    if (queue->draw && queue->opens == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"draw=on\" needs an opening at which it is "
+                           "drawn: write also " NGX_HTTP_CONCERT_OPENS);
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 
@@ -100,6 +115,14 @@ ngx_http_concert_queue_parameter(ngx_conf_t *cf, ngx_str_t *value,
         return ngx_http_concert_queue_rate(cf, value, &queue->rate);
     }
 
+    if (ngx_strncmp(value->data, "opens=", 6) == 0) {
+        return ngx_http_concert_queue_opening_time(cf, value, &queue->opens);
+    }
+
+    if (ngx_strncmp(value->data, "draw=", 5) == 0) {
+        return ngx_http_concert_queue_draw(cf, value, &queue->draw);
+    }
+
     if (ngx_strncmp(value->data, "name=", 5) == 0) {
         s.data = value->data + 5;
         s.len = value->len - 5;
@@ -113,6 +136,47 @@ ngx_http_concert_queue_parameter(ngx_conf_t *cf, ngx_str_t *value,
     }
 
     return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_concert_queue_opening_time(ngx_conf_t *cf, ngx_str_t *value,
+    int64_t *opens)
+{
+    if (ngx_http_concert_parse_time(value->data + 6, value->len - 6, opens)
+        == NGX_HTTP_CONCERT_PARSE_OK)
+    {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\": write a date, a time and how far it is "
+                       "from UTC (RFC 3339), as " NGX_HTTP_CONCERT_OPENS,
+                       value);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_concert_queue_draw(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *draw)
+{
+    if (ngx_strcmp(value->data, "draw=on") == 0) {
+        *draw = 1;
+        return NGX_OK;
+    }
+
+    if (ngx_strcmp(value->data, "draw=off") == 0) {
+        *draw = 0;
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\": write draw=on, and the order of who "
+                       "comes before the opening is drawn, or draw=off, and it "
+                       "is that of arrival", value);
+
+    return NGX_ERROR;
 }
 
 
@@ -229,7 +293,8 @@ ngx_http_concert_queue_keys(ngx_conf_t *cf, ngx_http_concert_queue_t *queue)
     ngx_uint_t   i;
 
     static const char  *suffixes[NGX_HTTP_CONCERT_QUEUE_KEYS] = {
-        "queue", "waiting", "called", "active", "ended", "seen0", "seen1"
+        "queue", "waiting", "called", "active", "ended", "seen0", "seen1",
+        "drawn", "absent"
     };
 
     for (i = 0; i < NGX_HTTP_CONCERT_QUEUE_KEYS; i++) {

@@ -7,6 +7,7 @@
  */
 
 #include "jobs/jobs.h"
+#include "core/draw.h"
 
 
 #define NGX_HTTP_CONCERT_ADMIT_INTERVAL  200
@@ -30,6 +31,8 @@ enum {
     NGX_HTTP_CONCERT_ADMIT_PAUSED,
     NGX_HTTP_CONCERT_ADMIT_WINDOW,
     NGX_HTTP_CONCERT_ADMIT_LAST,
+    NGX_HTTP_CONCERT_ADMIT_OPENS,
+    NGX_HTTP_CONCERT_ADMIT_SIZE,
     NGX_HTTP_CONCERT_ADMIT_ENDED,
     NGX_HTTP_CONCERT_ADMIT_COLUMNS
 };
@@ -39,6 +42,8 @@ static ngx_int_t ngx_http_concert_admit_params(ngx_http_concert_call_t *call);
 static void ngx_http_concert_admit_read(ngx_http_concert_call_t *call,
     const ngx_http_concert_result_t *res);
 static void ngx_http_concert_admit_done(ngx_http_concert_call_t *call);
+static void ngx_http_concert_admit_opening(ngx_http_concert_call_t *call,
+    int64_t opens, int64_t size);
 
 
 static const ngx_http_concert_op_t  ngx_http_concert_admit = {
@@ -126,4 +131,41 @@ ngx_http_concert_admit_done(ngx_http_concert_call_t *call)
     queue->paused = answer[NGX_HTTP_CONCERT_ADMIT_PAUSED];
     queue->window = answer[NGX_HTTP_CONCERT_ADMIT_WINDOW];
     queue->seen = ngx_time();
+
+    ngx_http_concert_admit_opening(call, answer[NGX_HTTP_CONCERT_ADMIT_OPENS],
+                                   answer[NGX_HTTP_CONCERT_ADMIT_SIZE]);
+}
+
+
+/* once somebody has come an opening can only be put off: the log says so */
+
+static void
+ngx_http_concert_admit_opening(ngx_http_concert_call_t *call, int64_t opens,
+    int64_t size)
+{
+    u_char                     draw;
+    ngx_http_concert_queue_t  *queue;
+
+    queue = call->sale->queue;
+    draw = (size == NGX_HTTP_CONCERT_DRAW_AHEAD);
+
+    ngx_http_concert_queue_learn_opens(call, opens);
+
+    if (draw) {
+        ngx_http_concert_draw_prepare(call->sale);
+    }
+
+    if (opens == 0 || (opens == queue->opens && draw == queue->draw)) {
+        queue->unlike = 0;
+        return;
+    }
+
+    if (queue->unlike != opens) {
+        queue->unlike = opens;
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "concert: queue \"%V\" opens at %L s since 1970 %s a "
+                      "draw, as it did when the first user came, and not as "
+                      "nginx.conf says now: write another name= to begin anew",
+                      &queue->name, opens / 1000, draw ? "with" : "without");
+    }
 }

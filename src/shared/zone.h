@@ -95,6 +95,7 @@ typedef struct {
     ngx_atomic_t  pace;         /* let in in 10^9 s */
     ngx_atomic_t  skew;         /* ms that Redis's clock is ahead */
     ngx_atomic_t  window;
+    ngx_atomic_t  opens;        /* ms, as Redis has it; 0: it is open */
     ngx_atomic_t  waiting;
     ngx_atomic_t  called;
     ngx_atomic_t  active;
@@ -190,7 +191,7 @@ struct ngx_http_concert_part_s {
 
 
 /* a reload must find what it expects, or use a zone of another name */
-#define NGX_HTTP_CONCERT_ZONE_LAYOUT  7
+#define NGX_HTTP_CONCERT_ZONE_LAYOUT  8
 
 typedef struct {
     ngx_uint_t                      layout;

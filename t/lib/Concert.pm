@@ -80,7 +80,7 @@ my %Status = (
     invalid_request => 400,
     identity_missing => 401, identity_invalid => 401,
     token_not_active => 403, identity_mismatch => 403, forbidden => 403,
-    token_not_found => 404, user_not_found => 404, concert_not_found => 404,
+    token_not_found => 404, draw_not_found => 404, user_not_found => 404, concert_not_found => 404,
     schedule_not_found => 404, seat_not_found => 404,
     reservation_not_found => 404, payment_not_found => 404,
     payment_declined => 402, order_not_found => 404,
