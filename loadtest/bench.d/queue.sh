@@ -68,13 +68,13 @@ row_million() {
 redis_script() {
     local key keys=()
 
-    for key in queue waiting called active ended seen0 seen1; do
+    for key in queue waiting called active ended seen0 seen1 drawn absent; do
         keys+=("{concert:main}:$key")
     done
 
     echo evalsha "$(cat conf/queue/common.lua "conf/queue/$1.lua" \
                     | "$REDIS_CLI" -s "$REDIS_SOCKET" -x script load)" \
-         7 "${keys[@]}"
+         "${#keys[@]}" "${keys[@]}"
 }
 
 row_enter() {
@@ -88,7 +88,7 @@ row_enter() {
     for (( i = 0; i < ROUNDS; i++ )); do
         take 'enter' "${ours[@]}"
         take 'redis-benchmark' redis_benchmark_rate "${script[@]}" \
-            1000 0 600000 30000 9__rand_int__
+            1000 0 600000 30000 0 0 0 9__rand_int__
     done
 
     prepare=:
