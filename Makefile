@@ -70,7 +70,7 @@ comma := ,
 
 .PHONY: help deps deps-test build build-static module nginx-static other nginx-matrix watched unit \
         fuzz fuzz-conf fuzz-targets run start stop status monitor monitor-stop migrate demo reset psql test loadtest \
-        report faults soak http3 bench bench-peers deb deb-check platforms clean distclean FORCE
+        report faults soak http3 bench bench-peers draw deb deb-check platforms clean distclean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -334,6 +334,10 @@ bench: build ## routes against what the servers themselves can; AGAINST=rev: aga
 bench-peers: build ## routes beside services in Go and Rust (loadtest/peers), which need both
 	@$(INSTALL) test
 	@loadtest/bench peers $(ARGS)
+
+draw: build ## a draw of a million users, what Redis does and whether it is right; USERS=1000000
+	@$(INSTALL) test
+	@loadtest/draw
 
 platforms: ## `run` and `test` in fresh roots of SUITES="bookworm trixie sid", as root
 	@$(INSTALL) platforms

@@ -1,15 +1,17 @@
 # The queue's Lua scripts alone, on a Redis of the test's own: arrival order,
-# capacity, the end of tokens, lost data; then ten thousand random operations
-# against a model of the queue in Perl.
+# capacity, the end of tokens, lost data, openings and draws; then ten thousand
+# random operations against a model of the queue in Perl. ROUNDS=1000 looks
+# whether a thousand draws favor anybody.
 
 use strict;
 use warnings;
 
 use Cwd            qw( abs_path );
+use Digest::SHA    qw( hmac_sha256_hex sha256_hex );
 use File::Basename qw( dirname );
 use File::Temp     ();
 use IO::Socket::UNIX ();
-use List::Util     qw( max min );
+use List::Util     qw( max min sum );
 use POSIX          qw( ceil );
 use Test::More;
 use Time::HiRes    qw( sleep time );
@@ -19,7 +21,7 @@ use Time::HiRes    qw( sleep time );
 use constant { EPOCH => 0, SERVING => 1, STATUS => 2, POSITION => 3,
                WAIT => 4, ENDS => 5 };
 
-use constant { NONE => 0, WAITING => 1, ACTIVE => 2 };
+use constant { NONE => 0, WAITING => 1, ACTIVE => 2, PRE => 3, STALE => 4 };
 
 # the most that one run of a script lets in
 use constant MOST_ADMITTED => 500;
@@ -57,6 +59,11 @@ operators();
 ended_tokens();
 silence();
 lost_data();
+openings();
+seeds();
+random_draws();
+silent_draw();
+fairness();
 many_at_once();
 other_layout();
 repeats();
@@ -484,6 +491,331 @@ sub lost_data {
     is(look(2)->[EPOCH], $after->[EPOCH], 'the epoch stays');
 }
 
+# Nobody is let in before an opening; then arrival counts.
+sub openings {
+    fresh(2);
+    local $Opens = now() + 3_600_000;
+
+    is(enter($_)->[POSITION], $_, 'before an opening one waits') for 1 .. 3;
+    is(admit()->[2], 0, 'and nobody is let in');
+    is_deeply([@{ script('admit', 0) }[16, 17]], [$Opens, -2],
+              'the job tells when it opens, and that there is no draw');
+    is(leave(1)->[2], 1, 'one can leave');
+    is_deeply([counts()], [2, 0], 'and nobody goes in for that');
+
+    open_now();
+    is(admit()->[2], 2, 'at the opening those who wait are let in');
+    is(look(2)->[STATUS], ACTIVE, 'in the order of their numbers');
+    is(script('admit', 0)->[16], 0, 'and there is none ahead');
+
+    # what is written may change, as long as nobody has come
+    fresh(2);
+    $Opens = now() + 3_600_000;
+    my $epoch = look(1)->[EPOCH];
+    my $opens = sub { script('admit', 0)->[16] };
+
+    $Opens -= 1000;
+    is($opens->(), $Opens, 'before anybody has come an opening can be changed');
+    enter(1);
+    $Opens -= 1000;
+    is($opens->(), $Opens + 1000, 'then it cannot be brought forward');
+    $Opens += 2000;
+    is($opens->(), $Opens, 'but put off');
+    {
+        local $Opens = 0;
+        is(enter(2)->[STATUS], WAITING, 'it counts where it is not known, too');
+    }
+    is(look(1)->[EPOCH], $epoch, 'all in one epoch');
+
+    open_now();
+    is(enter(3)->[POSITION], 1, 'it opens');
+    $Opens = now() + 3_600_000;
+    is(look(1)->[STATUS], NONE, 'another opening begins the queue anew');
+    cmp_ok(look(1)->[EPOCH], '>', $epoch, 'in another epoch');
+
+    # a clock that was set back
+    fresh(2);
+    local $Draw = 1;
+    $Opens = now() + 3_600_000;
+    look(1);
+    redis('HSET', $Keys[0], opening => "$Opens 0");
+    is(enter(1)->[STATUS], ACTIVE,
+       'what has opened stays open, though the clock is before it again');
+}
+
+# The seed, and the keys that belong to it.
+sub seeds {
+    fresh(2);
+    local $Opens = now() + 3_600_000;
+    local $Draw = 1;
+
+    my $seed = sub { return [@{ script('seed', $_[0]) }[5 .. 7]] };
+
+    is(enter(1)->[STATUS], STALE, 'nobody is drawn without a key');
+    is_deeply($seed->('one'), [$Opens, -1, 'one'], 'a seed is made');
+    is_deeply($seed->('two'), [$Opens, -1, 'one'], 'once');
+
+    {
+        local $Known = look(1)->[EPOCH] - 1;
+        is(enter('1:5')->[STATUS], STALE, 'a key of another epoch is none');
+    }
+
+    local $Known = look(1)->[EPOCH];
+    is(enter('1:5')->[STATUS], PRE, 'one of this seed is');
+    is(enter('1:4')->[STATUS], PRE, 'who has one keeps it');
+    is(redis('ZSCORE', $Keys[7], 1), 5, 'whatever comes then');
+    is(look(1)->[STATUS], PRE, 'and is found');
+    is(script('admit', 0)->[8], 1, 'and counted');
+
+    redis('DEL', $Keys[0]);
+    is(look(1)->[STATUS], NONE, 'who was drawn in lost data is not');
+    is(enter('1:5')->[STATUS], STALE, 'the key is of no more use');
+    is_deeply($seed->('three'), [$Opens, -1, 'three'], 'there is another seed');
+
+    open_now();
+    redis('HDEL', $Keys[0], 'seed');
+    is_deeply($seed->('late'), [$Opens, 0, ''],
+              'none is made after the opening');
+}
+
+# Every answer must be the model's: users with a few keys come and go before the
+# opening, and after it.
+sub random_draws {
+    my ($wrong, $let_in, $passed) = (0, 0, 0);
+
+    local $Draw = 1;
+    srand($ENV{TEST_SEED} // 20261122);
+
+    for my $round (1 .. 60) {
+        fresh(1 + int rand 4);
+        local $Opens = now() + 3_600_000;
+        local $Known = look(1)->[EPOCH];
+
+        my %key = map { $_ => int rand 12 } 1 .. 30;
+        my (%pre, %number, %in, %absent, @order, @late);
+        my ($open, $size, $serving, $last) = (0, 0, 0, 0);
+
+        my $admit = sub {
+            my $free = $Capacity - keys %in;
+            return if !$open;
+
+            while ($free > 0 && $serving < $size) {
+                my $user = $order[$serving++];
+                $passed++, next if delete $absent{$user};
+                $in{$user} = 1;
+                $free--;
+                $let_in++;
+            }
+
+            while ($free > 0 && @late) {
+                my $user = shift @late;
+                $serving = delete $number{$user};
+                $in{$user} = 1;
+                $free--;
+                $let_in++;
+            }
+        };
+
+        my $place = sub {
+            my ($user) = @_;
+
+            return [PRE, 0] if $pre{$user} && !$open;
+            return [ACTIVE, 0] if $in{$user};
+            return [WAITING, $number{$user} - $serving] if $number{$user};
+
+            my ($rank) = grep { $order[$_] == $user } 0 .. $#order;
+            return [WAITING, $rank + 1 - $serving]
+                if $open && defined $rank && $rank >= $serving
+                   && !$absent{$user};
+            return [NONE, 0];
+        };
+
+        my $compare = sub {
+            my ($what, $got, $expected) = @_;
+
+            return if "@$got" eq "@$expected";
+            diag("round $round, $what: got (@$got), expected (@$expected)")
+                if $wrong++ < 5;
+        };
+
+        for my $n (1 .. 150) {
+            my $user = 1 + int rand 30;
+            my $what = (qw( enter enter enter look leave leave admit ))[rand 7];
+
+            if ($n == 60) {
+                open_now();
+                $open = 1;
+                @order = sort { $key{$a} <=> $key{$b} || $a cmp $b } keys %pre;
+                $size = $last = @order;
+            }
+
+            if ($what eq 'enter') {
+                if ($place->($user)[0] == NONE) {
+                    if ($open) {
+                        $number{$user} = ++$last;
+                        push @late, $user;
+                        $admit->();
+                    } else {
+                        $pre{$user} = 1;
+                    }
+                }
+
+                $compare->("enter $user",
+                           [@{ enter("$user:$key{$user}") }[SERVING, STATUS,
+                                                             POSITION]],
+                           [$serving, @{ $place->($user) }]);
+
+            } elsif ($what eq 'look') {
+                $compare->("look $user",
+                           [@{ look($user) }[SERVING, STATUS, POSITION]],
+                           [$serving, @{ $place->($user) }]);
+
+            } elsif ($what eq 'leave') {
+                my $left = $place->($user)[0] == NONE ? 0 : 1;
+
+                if (!$open) {
+                    delete $pre{$user};
+                } elsif (delete $in{$user} || !$left) {
+                } elsif (delete $number{$user}) {
+                    @late = grep { $_ != $user } @late;
+                } else {
+                    $absent{$user} = 1;
+                }
+
+                $admit->();
+                $compare->("leave $user", [@{ leave($user) }[1, 2]],
+                           [$serving, $left]);
+
+            } else {
+                $admit->();
+                my $waiting = $open ? $size - min($serving, $size)
+                                      - keys(%absent) + @late
+                                    : keys %pre;
+                $compare->('admit', [@{ admit() }[1, 3, 4]],
+                           [$serving, $waiting, scalar keys %in]);
+            }
+        }
+    }
+
+    is($wrong, 0, 'each answer is as the model of a draw gives it');
+    cmp_ok($let_in, '>', 200, 'of many who were let in');
+    cmp_ok($passed, '>', 20, 'and past those who had left');
+}
+
+# Who was drawn and does not ask after the opening loses the place.
+sub silent_draw {
+    my $span = 1000;
+    my @asking = grep { $_ % 3 == 0 } 1 .. 40;
+
+    fresh(1);
+    redis('HSET', $Keys[0], span => $span);
+    local $Opens = now() + 3_600_000;
+    local $Draw = 1;
+    local $Known = look(1)->[EPOCH];
+
+    enter("$_:$_") for 1 .. 40;
+    admit() for 1 .. 3;
+    open_now();
+    leave(1);
+    enter('1:1');       # with a number behind them all, and asks
+
+    my $end = time + 30;
+    my $waiting = 40;
+
+    until ($waiting <= @asking + 1 || time > $end) {
+        look($_) for 1, @asking;
+        $waiting = admit()->[3];
+        sleep 0.02;
+    }
+
+    is_deeply([grep { look($_)->[STATUS] == WAITING } 1 .. 40],
+              [1, @asking], 'who was drawn and is silent loses the place');
+    is(script('draw', '3:3')->[7], 3, 'places stay what they were');
+}
+
+# Nobody gains by coming early or late: ROUNDS draws of a thousand users, with
+# new seeds if ROUNDS is given.
+sub fairness {
+    my $rounds = $ENV{ROUNDS} || 20;
+    my $users = 1000;
+    my $parts = 20;
+    my (@table, @first, $rho);
+
+    local $Draw = 1;
+
+    for my $round (1 .. $rounds) {
+        my $seed = sha256_hex($ENV{ROUNDS} ? random_bytes() : $round);
+
+        fresh(1);
+        local $Opens = now() + 3_600_000;
+        local $Known = look(1)->[EPOCH];
+        script('seed', $seed);
+
+        my @came = map { 1000 + $_ } 1 .. $users;
+
+        no warnings 'portable';
+        my %key = map { $_ => hex substr hmac_sha256_hex("test:$_", $seed), 0, 13 }
+                      @came;
+
+        for (my @left = @came; my @some = splice @left, 0, 125;) {
+            script('enter', map { "$_:$key{$_}" } @some);
+        }
+
+        open_now();
+        local $Capacity = 1_000_000;
+        my @place;
+
+        for (my @left = @came; my @some = splice @left, 0, 125;) {
+            my $answer = script('draw', map { "$_:0" } @some);
+            push @place, map { $answer->[7 + 4 * $_] } 0 .. $#some;
+        }
+
+        my $sum = 0;
+
+        for my $i (0 .. $#place) {
+            $table[$i * $parts / $users][($place[$i] - 1) * $parts / $users]++;
+            $first[$i * $parts / $users]++ if $place[$i] == 1;
+            $sum += ($i + 1 - $place[$i]) ** 2;
+        }
+
+        $rho += 1 - 6 * $sum / ($users * ($users ** 2 - 1));
+    }
+
+    my $each = $rounds * $users / $parts ** 2;
+    my $chi = sum(map { my $row = $_;
+                        map { (($row->[$_] // 0) - $each) ** 2 / $each }
+                            0 .. $parts - 1 } @table);
+    my $ones = sum(map { (($first[$_] // 0) - $rounds / $parts) ** 2
+                         / ($rounds / $parts) } 0 .. $parts - 1);
+    my $z = $rho * sqrt($users - 1) / sqrt($rounds);
+    my @p = (p_value($chi, ($parts - 1) ** 2), p_value($ones, $parts - 1),
+             POSIX::erfc(abs($z) / sqrt 2));
+
+    note(sprintf '%d draws of %d: chi-squared %.1f of %d (p = %.3f), of the '
+                 . 'first places %.1f of %d (p = %.3f), mean rank correlation '
+                 . '%.5f (p = %.3f)', $rounds, $users, $chi, ($parts - 1) ** 2,
+                 $p[0], $ones, $parts - 1, $p[1], $rho / $rounds, $p[2]);
+
+    cmp_ok($p[0], '>', 0.001, 'all places are as likely, whenever one came');
+    cmp_ok($p[1], '>', 0.001, 'so is the first of them');
+    cmp_ok($p[2], '>', 0.001, 'early is no better than late');
+}
+
+# How likely a chi-squared this great is (Wilson and Hilferty).
+sub p_value {
+    my ($chi, $degrees) = @_;
+    my $v = 2 / (9 * $degrees);
+
+    return POSIX::erfc((($chi / $degrees) ** (1 / 3) - 1 + $v)
+                       / sqrt(2 * $v)) / 2;
+}
+
+sub random_bytes {
+    open my $in, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
+    sysread $in, my $bytes, 32;
+    return $bytes;
+}
+
 # One run takes many users, in the order in which they are named.
 sub many_at_once {
     fresh(3);
@@ -781,6 +1113,12 @@ sub state {
     redis('HSET', $Keys[0], 'state', "@state{@names}") if %set;
 
     return %state;
+}
+
+# As if the opening were now, or a moment ago.
+sub open_now {
+    $Opens = now() - 1;
+    redis('HSET', $Keys[0], opening => "$Opens " . ($Draw ? -1 : -2));
 }
 
 # An empty queue.
