@@ -482,7 +482,7 @@ ngx_http_concert_route_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     if (lcf->route == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "there is no route \"%V\": write one of "
-                           "conf/concert_routes.conf, as \"concert seats\"",
+                           "concert_routes.conf, as \"concert seats\"",
                            &value[1]);
         return NGX_CONF_ERROR;
     }

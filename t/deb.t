@@ -78,6 +78,19 @@ find({ no_chdir => 1, wanted => sub {
 ok $Shipped{$_}, "so is $_" for qw( README.md docs/debian.md );
 
 
+# What is for whoever runs it names no program that only the source has.
+
+for my $path (grep { m{^(?:conf|debian)/} } sort keys %Shipped) {
+    next if $path eq 'conf/stack/migrate' || $path =~ /\.in$/;
+
+    my $says = text($path) =~ s/\n\h*(?:#|--)?\h*/ /gr;
+
+    unlike $says =~ s/conf\/stack\/migrate \(Debian's package: concert-migrate\)//gr,
+           qr{conf/stack|\bmake (?:[a-z]+ [A-Z_]+=|run|start|monitor)},
+           "$path is for a reader of the package, too";
+}
+
+
 # one version
 
 my ($version) = text('debian/changelog') =~ /^\Q$Package\E \(([^)]+)\)/;

@@ -194,7 +194,8 @@ is_deeply [ allowed('create table concert.mine (id bigint)',
     my $ann = $nginx->client(stranger());
 
     eventually { grep { /\[error\].*role\ "$Role"\ may\ not\ run\ all\ operations:
-                         .*conf\/stack\/migrate\ .*\ $Role\ ERROR:/x }
+                         .*conf\/stack\/migrate\ .*concert-migrate\)\ "[^"]*"
+                         \ $Role\ ERROR:/x }
                       $nginx->log }
                'without any grant the log says how to give it';
     is_problem $ann->charge(1), 'store_unavailable',

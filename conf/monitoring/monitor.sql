@@ -1,6 +1,6 @@
 -- What monitoring may ask, and nothing else: four functions in a schema of
 -- their own, for the role concert_monitor.  Run by the owner of the schema
--- concert, as often as one likes; conf/stack does it after each migration.
+-- concert, as often as one likes, and again after each migration.
 --
 -- invariants() reads every seat, reservation and transfer: 0.2 s on the demo
 -- data, and as many times longer as there is more of it.  The others

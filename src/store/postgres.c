@@ -28,6 +28,10 @@
 #define NGX_HTTP_CONCERT_PG_MAX_SQL         512
 #define NGX_HTTP_CONCERT_PG_MAX_MESSAGE     1024
 
+/* by either name, as it was installed */
+#define NGX_HTTP_CONCERT_PG_MIGRATE                                          \
+    "conf/stack/migrate (Debian's package: concert-migrate)"
+
 /* at least so much time is given to a connection attempt, ms */
 #define NGX_HTTP_CONCERT_PG_MIN_CONNECT     100
 
@@ -598,8 +602,9 @@ ngx_http_concert_pg_check_schema(ngx_http_concert_pg_batch_t *batch,
     ngx_http_concert_report(NGX_LOG_ERR, group, NGX_HTTP_CONCERT_FAULT_CONNECT,
                             "schema", sizeof("schema") - 1,
                             "the database has schema version %s and this "
-                            "module needs %d: apply conf/schema with "
-                            "conf/stack/migrate \"<conninfo>\" %*s",
+                            "module needs %d: bring it up to date with "
+                            NGX_HTTP_CONCERT_PG_MIGRATE
+                            " \"<conninfo of the schema's owner>\" %*s",
                             version, NGX_HTTP_CONCERT_SCHEMA_VERSION,
                             ngx_http_concert_pg_line(wrong), wrong);
 
@@ -631,8 +636,8 @@ ngx_http_concert_pg_check_grants(ngx_http_concert_pg_batch_t *batch,
                             NGX_HTTP_CONCERT_FAULT_CONNECT, denied,
                             ngx_strlen(denied),
                             "role \"%s\" may not run %s: grant it the "
-                            "operations with conf/stack/migrate "
-                            "\"<conninfo of the schema's owner>\" %s %*s",
+                            "operations with " NGX_HTTP_CONCERT_PG_MIGRATE
+                            " \"<conninfo of the schema's owner>\" %s %*s",
                             user, denied, user,
                             ngx_http_concert_pg_line(wrong), wrong);
 
