@@ -129,6 +129,7 @@ the_flow();
 by_card();
 bodies();
 refusals_of_nginx();
+refusals_of_others();
 other_methods();
 other_paths();
 too_many_requests();
@@ -162,6 +163,13 @@ sub the_document {
 
     is_deeply([sort @paths], [sort @locations],
               'the document has the paths of concert_routes.conf');
+
+    # { "code", status, "title",
+    open $in, '<', "$Conf/../src/core/problem.c" or die "problem.c: $!";
+    my @codes = sort map { /^    \{ "(\w+)", [1-5]\d\d, "/ } <$in>;
+
+    cmp_ok scalar @codes, '>', 40, 'the module knows codes';
+    is_deeply([$Api->all_codes], \@codes, 'and the document has these');
 }
 
 # That it would find what is wrong with an answer.
@@ -844,10 +852,47 @@ sub refusals_of_nginx {
     like($trace->header('Allow') // 'none', qr/^(?:GET, HEAD|)$/,
          'and not answered with methods that there are not');
 
+    my ($public) = $Nginx->together("GET /status HTTP/1.1\r\nHost: x\r\n"
+                                    . "Connection: close\r\n\r\n");
+    is_deeply([$Api->outcome($public),
+               $Api->complaints('x-other-people', $public)],
+              ['403 forbidden'], 'an operators\' route is not for everybody');
+
     my $nowhere = $Nginx->client('x')->get('/api/nothing');
     is_deeply([$Api->outcome($nowhere),
                $Api->complaints('x-other-paths', $nowhere)],
               ['404 route_not_found'], 'a caller who is wrong changes no 404');
+}
+
+# What a deployment puts in front of the routes; each range of statuses by one
+# that has no other answer.
+sub refusals_of_others {
+    my %document = %{ $Api->document->{'x-refusals'} };
+    my @statuses = sort map { s/XX/10/r } keys %document;
+
+    # to a 408 of its own nginx closes the connection without an answer
+    my $guarded = nginx(server => join "\n",
+        'location = /408 { error_page 418 =408 @problem; return 418; }',
+        'location @problem { concert problem; }',
+        'location = /login { auth_basic concert; auth_basic_user_file none; }',
+        map { "location = /$_ { return $_; }" } grep { $_ != 408 } @statuses);
+
+    my $refused = sub {
+        my ($path, $status) = @_;
+        my $answer = $guarded->nobody->get("/$path");
+        my $schema = $Api->response('x-refusals', $status)
+                         ->{content}{'application/problem+json'}{schema};
+
+        is_deeply([$answer->status,
+                   $Api->complaints('x-refusals', $answer)], [$status],
+                  "a $status is as the document says");
+        ok((grep { $Api->outcome($answer) eq "$status $_" }
+                 $Api->codes($schema)), 'with its code');
+    };
+
+    $refused->($_, $_) for @statuses;
+    $refused->('login', 401);
+    $guarded->stop;
 }
 
 sub other_methods {

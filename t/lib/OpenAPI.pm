@@ -97,14 +97,17 @@ sub target {
 }
 
 # The answer that the document has for a status, or undef.  A name instead of
-# an operation is that of an x- answer: "x-other-paths".
+# an operation is that of an x- answer, "x-other-paths", or of some by their
+# statuses, "x-refusals".
 sub response {
     my ($self, $name, $status) = @_;
 
     if ($name =~ /^(x-\S+)(?: (.+))?/) {
         my $node = defined $2 ? $self->{document}{paths}{$2}
                               : $self->{document};
-        return $self->resolve($node->{$1});
+        return $self->resolve($node->{$1}) if $1 ne 'x-refusals';
+        return $self->resolve($node->{$1}{$status}
+                              // $node->{$1}{substr($status, 0, 1) . 'XX'});
     }
 
     return $self->resolve($self->operation($name)->{responses}{$status});
@@ -131,6 +134,22 @@ sub outcomes {
 sub codes {
     my ($self, $schema) = @_;
     return @{ $schema->{properties}{code}{enum} // [] };
+}
+
+# Every code that the document has.
+sub all_codes {
+    my ($self) = @_;
+    my %codes;
+
+    walk($self->{document}, '', sub {
+        my ($node, $where) = @_;
+        my $code = $node->{code};
+
+        $codes{$_} = 1 for ref $code eq 'HASH' && $where =~ m{/properties$}
+                           ? @{ $code->{enum} // [] } : ();
+    });
+
+    return sort keys %codes;
 }
 
 # The outcome of an answer.
