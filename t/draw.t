@@ -10,6 +10,7 @@ use Test::More;
 use Time::HiRes qw( sleep time );
 
 use Concert;
+use Events;
 
 my $Queues = 0;
 
@@ -87,10 +88,16 @@ sub by_seed {
         $nginx[0]->client($back)->leave;
         $made{back} = $nginx[1]->client($back)->enter;
 
+        $made{stream} = Events->open($nginx[1], "/api/token/events/$both");
+        $made{waits} = $made{stream}->next;
         $made{active} = [ grep { $_->is_active }
                           map { $nginx[0]->client($_) } @ids ];
         $made{looked} = [ map { $nginx[1]->client($_)->token->json }
                           $ids[0], $back ];
+        eventually {
+            $made{status} = $nginx[0]->nobody->get('/status')->json->{queue};
+            $made{status}{waiting} == @ids - 1;
+        } 'all are counted';
         $made{early} = draw($nginx[0], $ids[0]);
         $made{wrong} = draw($nginx[0], '1x');
         $made{stranger} = $nginx[0]->client(stranger())->token;
@@ -147,7 +154,17 @@ sub by_seed {
        'the seed outlives nginx';
     is $made->{after}{status}, 'WAITING', 'and so does a place';
 
+    is $made->{waits}{event}, 'position', 'a stream tells of a place';
+    is $made->{waits}{data}{position}, undef, 'that is not known yet';
+    is $made->{status}{opensAt}, $opens, 'operators see when it opens';
+    is $made->{status}{waiting}, @ids - 1, 'and how many wait for it';
+
     eventually { draw($one)->json->{seed} } 'the seed is shown at the opening';
+
+    my $heard = $made->{stream}->next;
+
+    is_deeply [ $heard->{data}{userId}, defined $heard->{data}{position} ],
+              [ 0 + $both, 1 ], 'a stream tells the place at the opening';
 
     my @in = grep { $_ != $gone } @ids;
     my $shown = draw($two)->json;
@@ -179,6 +196,9 @@ sub by_seed {
     is $told->{below}, scalar(grep { $key->{$_} lt $others->{$other} } @in),
        'and how many are below';
     is $told->{place}, undef, 'and has no place';
+
+    eventually { $one->client($order->[0])->is_active }
+               'the first of them is let in';
 
     my %client = map { $_ => $one->client($_) } @in;
     my %token = map { $_ => $client{$_}->token->json } @in;

@@ -112,6 +112,14 @@ ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
         state->active, state->serving);
 
     ngx_http_concert_queue_rate_json(json, state->rate);
+    ngx_http_concert_json_text(json, ",\"opensAt\":");
+
+    if (state->opens) {
+        ngx_http_concert_json_time(json, state->opens);
+    } else {
+        ngx_http_concert_json_text(json, "null");
+    }
+
     ngx_http_concert_status_seen(json, state->seen);
     ngx_http_concert_json_text(json, "}");
 }

@@ -2,8 +2,8 @@
 /*
  * The draw of an opening.  Who comes before it gets a rank key, made of a
  * secret seed, the queue's name and the user; whose key is less stands before.
- * The seed is made once in an epoch of the queue, by whoever first needs it; its
- * hash is public at once, and itself when the opening is reached
+ * The seed is made once in an epoch of the queue, by whoever first needs it.
+ * Its hash is public at once, and the seed when the opening is reached
  * (docs/queue-draw.md).  Redis and the workers know it, and nobody else.
  */
 
@@ -52,7 +52,7 @@ ngx_int_t ngx_http_concert_draw_ask(ngx_http_concert_call_t *call,
     void (*done)(ngx_http_concert_call_t *call));
 void ngx_http_concert_draw_learn(ngx_http_concert_call_t *call);
 
-/* for the admit job: makes the seed, so that its hash is known before any key */
+/* for the admit job: makes the seed, before anybody needs a key */
 void ngx_http_concert_draw_prepare(ngx_http_concert_sale_t *sale);
 
 
