@@ -33,11 +33,8 @@ side_begin() {
         empty_queue
         operate '{"paused": true}'
         enter_users 1 1000 ;;
-    reserve|hot|charge)
+    reserve|hot|charge|pairs|scenario)
         quiet ;;
-    pairs|scenario)
-        quiet
-        prepare=let_in ;;       # a sample may use up all tokens
     esac
 
     ours_of "$1"
@@ -58,7 +55,6 @@ side_end() {
         empty_queue
         let_in ;;
     pairs|scenario)
-        prepare=:
         let_in ;;
     esac
 
