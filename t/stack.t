@@ -1,5 +1,6 @@
-# `make run` and a signal: whenever it comes, all that ran is stopped, and that is
-# said.  Perl, and a stack of its own.
+# `make run`: what it says, and the README says, to try works as it is typed; and a
+# signal: whenever it comes, all that ran is stopped, and that is said.  Perl, and a
+# stack of its own.
 
 use strict;
 use warnings;
@@ -59,11 +60,40 @@ sub run_until {
     return $pid;
 }
 
-sub said {
-    open my $in, '<', "$Tools/said" or die $!;
-    local $/;
-    return <$in> // '';
+sub said { return text("$Tools/said") // '' }
+
+# Commands of a shell, each of which must succeed.
+sub works {
+    my ($commands, $title) = @_;
+
+    open my $out, '>', "$Tools/commands" or die $!;
+    print $out qq{curl() { command curl -fsS --noproxy '*' "\$@" && echo; }\n},
+               $commands;
+    close $out;
+
+    my $says = qx(bash -e $Tools/commands 2>&1);
+
+    is $?, 0, $title or diag $commands, $says;
+    like $says, qr/"PAID"/, '... up to a ticket';
 }
+
+sub text {
+    my ($path) = @_;
+
+    open my $in, '<', $path or die "$path: $!";
+    local $/;
+    return <$in>;
+}
+
+my ($Readme) = text('README.md') =~ /^Neither touches.*?\n\n(.*?)^The demo has/ms;
+
+run_until(qr/^Ctrl-C/m);
+works(said() =~ /^Try, as user 1.*?\n(.*)^Look at it/ms, 'what it says to try works');
+stack('reset');
+works($Readme =~ s/localhost:8080/localhost:$ENV{PORT}/gr,
+      'and so do the first steps of the README');
+stack('stop');
+wait;
 
 for my $signal (qw( INT TERM HUP )) {
     my $pid = run_until(qr/^Ctrl-C/m);
