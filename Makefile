@@ -55,6 +55,12 @@ STATIC_FLAGS := --with-threads --with-compat --with-pcre-jit \
     --with-http_ssl_module --with-http_v2_module --with-http_realip_module \
     --with-http_stub_status_module --with-http_auth_request_module
 
+# a checked one: and what else may stand beside a route
+CHECKED_FLAGS := --with-debug --with-http_addition_module --with-http_dav_module \
+    --with-http_flv_module --with-http_gunzip_module --with-http_gzip_static_module \
+    --with-http_mp4_module --with-http_random_index_module \
+    --with-http_secure_link_module --with-http_slice_module --with-http_sub_module
+
 # nginx passes null pointers with no length, and on x86 reads and writes unaligned numbers
 SAN_FLAGS := -O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,undefined \
     -fno-sanitize-recover=undefined -fno-sanitize=nonnull-attribute \
@@ -176,16 +182,16 @@ $(BUILD)/static/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
 	$(call assemble,$(BUILD)/static,$(CC_OPT),$(LD_OPT),)
 
 $(BUILD)/san/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
-	$(call assemble,$(BUILD)/san,$(SAN_FLAGS),-fsanitize=address$(comma)undefined,--with-debug)
+	$(call assemble,$(BUILD)/san,$(SAN_FLAGS),-fsanitize=address$(comma)undefined,$(CHECKED_FLAGS))
 
 $(BUILD)/tsan/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure \
                                     conf/stack/atomics.sed
-	$(call assemble,$(BUILD)/tsan,$(TSAN_FLAGS),-fsanitize=thread,--with-debug)
+	$(call assemble,$(BUILD)/tsan,$(TSAN_FLAGS),-fsanitize=thread,$(CHECKED_FLAGS))
 	@sed -i -f conf/stack/atomics.sed $(addprefix $(BUILD)/tsan/source/src/,\
 	    os/unix/ngx_atomic.h core/ngx_thread_pool.c)
 
 $(BUILD)/valgrind/source/objs/Makefile: $(CONFIG) $(BUILD)/nginx-source/configure
-	$(call assemble,$(BUILD)/valgrind,$(WATCHED_FLAGS),,--with-debug)
+	$(call assemble,$(BUILD)/valgrind,$(WATCHED_FLAGS),,$(CHECKED_FLAGS))
 
 # For a part of the tests; not where nginx's source cannot be had.
 watched:
