@@ -19,6 +19,10 @@ my $Old     = dirname(__FILE__) . '/schema-7.sql';
 my ($Last)  = reverse map { m{(\d+)\.sql$} ? 0 + $1 : () }
               sort glob "$Conf/schema/upgrade/*.sql";
 
+# One of an older server refuses a newer.
+my ($PgDump) = grep { -x } map { "$_/pg_dump" } ($ENV{PG_BIN} // ()),
+                                                split /:/, $ENV{PATH};
+
 my %Made;           # databases, with their sessions
 my $Operations = 0;
 
@@ -166,7 +170,7 @@ sub migrate {
 
 sub dump_of {
     my ($name, $options) = @_;
-    my $dump = shell('pg_dump -s ' . ($options // '') . " -d '"
+    my $dump = shell("$PgDump -s " . ($options // '') . " -d '"
                      . conninfo($name) . "'");
 
     $dump =~ s/^\\(?:un)?restrict .*\n//mg;
