@@ -681,12 +681,13 @@ ngx_http_concert_check_pools(ngx_cycle_t *cycle,
 {
     ngx_uint_t  n;
 
-    if (ngx_thread_pool_get(cycle, &ngx_http_concert_pool) == NULL) {
+    n = ngx_http_concert_lanes(cmcf, 0);
+
+    if (n && ngx_thread_pool_get(cycle, &ngx_http_concert_pool) == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                       "there is no thread pool for the lanes: write "
                       "\"thread_pool " NGX_HTTP_CONCERT_POOL_NAME
-                      " threads=%ui;\" outside of the http block",
-                      ngx_http_concert_lanes(cmcf, 0));
+                      " threads=%ui;\" outside of the http block", n);
         return NGX_ERROR;
     }
 
@@ -717,7 +718,9 @@ ngx_http_concert_lanes(ngx_http_concert_main_conf_t *cmcf, ngx_uint_t gateway)
     groups = cmcf->groups.elts;
 
     for (i = 0; i < cmcf->groups.nelts; i++) {
-        if ((groups[i]->kind == NGX_HTTP_CONCERT_GATEWAY) == gateway) {
+        if (groups[i]->conf
+            && (groups[i]->kind == NGX_HTTP_CONCERT_GATEWAY) == gateway)
+        {
             n += groups[i]->nlanes;
         }
     }

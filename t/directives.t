@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 246;
+plan tests => 254;
 
 run_tests();
 
@@ -1119,3 +1119,19 @@ qr/\[emerg\].*must be at most a year: write a time, as 3s/
 --- must_die
 --- error_log eval
 qr/\[emerg\].*invalid "ttl=4000000d": write a time of at most a year, as ttl=10m/
+
+
+
+=== TEST 118: what needs no store needs no thread pool
+--- main_config
+--- without: concert_postgres concert_redis
+--- config
+concert_problems on;
+location = /healthz { concert healthz; }
+location = /status { concert status; }
+location = /metrics { concert metrics; }
+location = /no { return 404; }
+--- pipelined_requests eval
+["GET /healthz", "GET /status", "GET /metrics", "GET /no"]
+--- error_code eval
+[200, 200, 200, 404]
