@@ -16,12 +16,14 @@ my $Queues = 0;
 
 sub new_name { return join '-', 'draw', $$, time =~ s/\D//r, ++$Queues }
 
-# An nginx with a queue that opens in so many seconds.
+# An nginx, whose workers each have to learn the seed, with a queue that opens at
+# a time.
 sub opening {
     my ($name, $opens, $more) = @_;
 
     $more //= 'draw=on';
-    return nginx(http => "concert_queue name=$name opens=$opens $more;");
+    return nginx(http => "concert_queue name=$name opens=$opens $more;",
+                 workers => 2);
 }
 
 sub draw {
@@ -267,8 +269,14 @@ sub by_seed {
     is_problem $user->token, 'token_not_found', 'and nobody is in the pre-queue';
     is $user->enter->json->{status}, 'WAITING', 'one may enter again';
     is draw($nginx)->json->{seed}, undef, 'the new seed is a secret, too';
-    is scalar(grep { /draw of queue .* SHA-256 is [0-9a-f]{64}/ } $nginx->log),
-       2, 'the log has both hashes';
+
+    my %logged = map { /draw of queue .* SHA-256 is ([0-9a-f]{64})/ ? ($1 => 1)
+                                                                    : () }
+                     $nginx->log;
+
+    is_deeply [ sort keys %logged ],
+              [ sort $commitment, draw($nginx)->json->{commitment} ],
+              'the log has both hashes';
 
     # the keys are of the new one
     $nginx->reload(qr/opens=\S+ draw=on/, '');
@@ -276,8 +284,12 @@ sub by_seed {
         my $opened = draw($nginx)->json->{seed};
 
         # until the workers are gone that would put it off again
-        redis('HSET', "{concert:$queue}:queue", 'opening',
-              int(1000 * (time - 10)) . ' -1') if !$opened;
+        if (!$opened) {
+            my ($state) = redis('HGET', "{concert:$queue}:queue", 'state')
+                          =~ /^(\d.*) \d+ -1\r$/m;
+            redis('HSET', "{concert:$queue}:queue", 'state',
+                  "$state " . int(1000 * (time - 10)) . ' -1') if $state;
+        }
         $opened;
     } 'it opens';
 

@@ -538,7 +538,7 @@ sub openings {
     local $Draw = 1;
     $Opens = now() + 3_600_000;
     look(1);
-    redis('HSET', $Keys[0], opening => "$Opens 0");
+    state(opens => $Opens, size => 0);
     is(enter(1)->[STATUS], ACTIVE,
        'what has opened stays open, though the clock is before it again');
 }
@@ -1105,12 +1105,13 @@ sub active { return map { @{ redis('ZRANGE', $_, 0, -1) } } @Keys[2, 3] }
 sub state {
     my %set = @_;
     my @names = qw( epoch last serving ended minute this before credit credited
-                    paused rate capacity );
+                    paused rate capacity opens size );
     my %state;
 
     @state{@names} = split / /, redis('HGET', $Keys[0], 'state') // '';
     @state{keys %set} = values %set;
-    redis('HSET', $Keys[0], 'state', "@state{@names}") if %set;
+    redis('HSET', $Keys[0], 'state', join ' ', grep { defined } @state{@names})
+        if %set;
 
     return %state;
 }
@@ -1118,7 +1119,7 @@ sub state {
 # As if the opening were now, or a moment ago.
 sub open_now {
     $Opens = now() - 1;
-    redis('HSET', $Keys[0], opening => "$Opens " . ($Draw ? -1 : -2));
+    state(opens => $Opens, size => $Draw ? -1 : -2);
 }
 
 # An empty queue.

@@ -95,7 +95,7 @@ local function waiters()
         return n + call('ZCARD', drawn)
     end
 
-    return in_draw() and n + size - serving - call('SCARD', absent) or n
+    return serving < size and n + size - serving - call('SCARD', absent) or n
 end
 
 local present, span = window()

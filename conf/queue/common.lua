@@ -38,34 +38,25 @@ local call, min, max, floor = redis.call, math.min, math.max, math.floor
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 
-local kept = call('HMGET', queue, 'state', 'opening')
-
 -- The state, and what of it an operator has set (-1: nothing).
 local epoch, last, serving, ended, minute, this, before, credit, credited,
-      paused, rate_set, capacity_set = string.match(
-          kept[1] or '',
+      paused, rate_set, capacity_set, opening = string.match(
+          call('HGET', queue, 'state') or '',
           '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) '
-          .. '(%S+)$')
+          .. '(%S+)(.*)$')
 local changed = false
 
--- The opening, in ms, and the size of the pre-queue at it.
-local opens, size = string.match(kept[2] or '', '^(%S+) (%S+)$')
-opens, size = tonumber(opens or 0), tonumber(size or NO_DRAW)
+-- The opening, in ms, and the size of the pre-queue at it; most have none.
+local opens, size = 0, NO_DRAW
 
--- The queue begins.  Numbers of another epoch mean nothing; neither does a
--- seed.  A pre-queue may be large: it is freed beside.
-local function begin()
-    call('UNLINK', waiting, called, active, ended_list, KEYS[6], KEYS[7],
-         drawn, absent)
-    call('HDEL', queue, 'window', 'mark', 'base0', 'base1', 'sweep', 'sweep_to',
-         'opening', 'seed')
-    epoch, last, serving, ended = time[1] * 1000000 + time[2], 0, 0, 0
-    minute, this, before, credit, credited = 0, 0, 0, 0, 0
-    opens, size = 0, NO_DRAW
-    changed = true
+if opening and opening ~= '' then
+    opens, size = string.match(opening, '^ (%S+) (%S+)$')
+    opens, size = tonumber(opens or 0), tonumber(size or NO_DRAW)
 end
 
--- No state: the data is new, or was lost.
+-- None: the data is new, or was lost.
+local anew = not epoch
+
 if epoch then
     epoch, last, serving = tonumber(epoch), tonumber(last), tonumber(serving)
     ended, minute = tonumber(ended), tonumber(minute)
@@ -75,29 +66,42 @@ if epoch then
     capacity_set = tonumber(capacity_set)
 else
     paused, rate_set, capacity_set = -1, -1, -1
-    begin()
 end
 
--- Takes the configuration's opening.  As long as nobody has come it is what
--- was written last; then it can only be put off, by whichever nginx knows it so.
--- One that follows an opening that was reached begins the queue anew.
-local function plan(wanted, with)
-    if wanted <= now or (wanted == opens and (with == size or size >= 0)) then
-        return
-    end
+-- The configuration's opening, if it lies ahead and is another.  One that
+-- follows an opening that was reached, or none, begins the queue anew.
+local wanted = ARGV[5] ~= '0' and tonumber(ARGV[5]) or 0
+local with = ARGV[6] == '1' and AHEAD or NO_DRAW
 
-    if size >= 0 or (size == NO_DRAW and opens <= now and opens + last > 0) then
-        begin()
-    end
+if wanted <= now or (wanted == opens and (with == size or size >= 0)) then
+    wanted = 0
+elseif size >= 0 or (size == NO_DRAW and opens <= now
+                     and opens + (last or 0) > 0) then
+    anew = true
+end
 
+-- Numbers of another epoch mean nothing; neither does a seed.  A pre-queue may
+-- be large: it is freed beside.
+if anew then
+    call('UNLINK', waiting, called, active, ended_list, KEYS[6], KEYS[7],
+         drawn, absent)
+    call('HDEL', queue, 'window', 'mark', 'base0', 'base1', 'sweep', 'sweep_to',
+         'seed')
+    epoch, last, serving, ended = time[1] * 1000000 + time[2], 0, 0, 0
+    minute, this, before, credit, credited = 0, 0, 0, 0, 0
+    opens, size = 0, NO_DRAW
+    changed = true
+end
+
+-- As long as nobody has come the opening is what was written last; then it can
+-- only be put off, by whichever nginx knows it so.
+if wanted > 0 then
     if last == 0 and (size == NO_DRAW or call('ZCARD', drawn) == 0) then
         opens, size, changed = wanted, with, true
     elseif wanted > opens then
         opens, changed = wanted, true
     end
 end
-
-plan(tonumber(ARGV[5]), ARGV[6] == '1' and AHEAD or NO_DRAW)
 
 -- The opening is reached: the drawn have the first numbers, in the order of
 -- their keys.  Nothing is moved: a number is a rank.
@@ -136,8 +140,8 @@ local function answer(...)
         call('HSET', queue, 'state', string.format(
             '%d %d %d %d %d %d %d %.6f %d %d %d %d',
             epoch, last, serving, ended, minute, this, before, credit,
-            credited, paused, rate_set, capacity_set),
-            'opening', string.format('%d %d', opens, size))
+            credited, paused, rate_set, capacity_set)
+            .. (opens > 0 and string.format(' %d %d', opens, size) or ''))
     end
 
     return {epoch, serving, ended, now,
@@ -173,63 +177,78 @@ local function room()
     return min(free, floor(credit), MOST_ADMITTED)
 end
 
--- How long the drawn may take to learn their numbers (core/queue.c), ms.
-local function spread()
-    return min(2000 + size / 36, 30000)
-end
+-- What there is to do for a draw; most queues have none, and do without it.
+local admit_drawn, drawn_place, part
 
--- Lets in the next of the drawn who are not absent, at most so many; whoever
--- has still to learn that is awaited.  Returns how many went in.
-local function admit_drawn(free)
-    local due = max(now, opens + spread()) + claim
-    local members, walked = {}, 0
+if size ~= NO_DRAW then
 
-    while #members < 2 * free and serving < size and walked < MOST_WALKED do
-        local some = call('ZRANGE', drawn, serving,
-                          min(serving + free - #members / 2, size) - 1)
+    -- Lets in the next of the drawn who are not absent, at most so many.
+    -- Whoever has still to learn that is awaited: for as long as nginx spreads
+    -- the questions (core/queue.c).  Returns how many went in.
+    function admit_drawn(free)
+        local due = max(now, opens + min(2000 + size / 36, 30000)) + claim
+        local members, walked = {}, 0
 
-        -- Redis has lost them
-        if #some == 0 then
-            serving = size
-            break
+        while #members < 2 * free and serving < size and walked < MOST_WALKED do
+            local some = call('ZRANGE', drawn, serving,
+                              min(serving + free - #members / 2, size) - 1)
+
+            -- Redis has lost them
+            if #some == 0 then
+                serving = size
+                break
+            end
+
+            local left = call('SMISMEMBER', absent, unpack(some))
+
+            for i, user in ipairs(some) do
+                if left[i] == 1 then
+                    call('SREM', absent, user)
+                else
+                    members[#members + 1], members[#members + 2] = due, user
+                end
+            end
+
+            serving = serving + #some
+            walked = walked + #some
         end
 
-        local left = call('SMISMEMBER', absent, unpack(some))
+        if #members > 0 then
+            call('ZADD', called, unpack(members))
+        end
 
-        for i, user in ipairs(some) do
-            if left[i] == 1 then
-                call('SREM', absent, user)
-            else
-                members[#members + 1], members[#members + 2] = due, user
+        return #members / 2
+    end
+
+    -- Where one of the drawn stands who has not been let in: a status and,
+    -- before the opening, when that is; after it, the number.
+    function drawn_place(user)
+        if size == AHEAD then
+            if call('ZSCORE', drawn, user) then
+                return PRE, opens
+            end
+
+        elseif serving < size then
+            local rank = call('ZRANK', drawn, user)
+
+            if rank and rank >= serving
+                and call('SISMEMBER', absent, user) == 0
+            then
+                return WAITING, rank + 1
             end
         end
 
-        serving = serving + #some
-        walked = walked + #some
+        return NONE, 0
     end
 
-    if #members > 0 then
-        call('ZADD', called, unpack(members))
+    -- Takes one of these out.  After the opening the ranks stay as they are.
+    function part(user)
+        if size == AHEAD then
+            return call('ZREM', drawn, user)
+        end
+
+        return drawn_place(user) == NONE and 0 or call('SADD', absent, user)
     end
-
-    return #members / 2
-end
-
--- The same for those who have a number of the counter.
-local function admit_waiting(free)
-    local next = call('ZPOPMIN', waiting, free)
-    local members = {}
-
-    for i = 1, #next, 2 do
-        members[i], members[i + 1] = now + claim, next[i]
-    end
-
-    if #next > 0 then
-        call('ZADD', called, unpack(members))
-        serving = tonumber(next[#next])
-    end
-
-    return #next / 2
 end
 
 -- Gives the places that are free to who waits, in the order of their numbers.
@@ -245,8 +264,22 @@ local function admit()
         admitted = admit_drawn(free)
     end
 
+    local next = {}
+
     if serving >= size and admitted < free then
-        admitted = admitted + admit_waiting(free - admitted)
+        next = call('ZPOPMIN', waiting, free - admitted)
+    end
+
+    if #next > 0 then
+        local members = {}
+
+        for i = 1, #next, 2 do
+            members[i], members[i + 1] = now + claim, next[i]
+        end
+
+        call('ZADD', called, unpack(members))
+        serving = tonumber(next[#next])
+        admitted = admitted + #next / 2
     end
 
     if serving > first then
@@ -258,49 +291,12 @@ local function admit()
     return admitted, serving < size and 0 or free - admitted
 end
 
--- Whether some of the drawn have not been let in yet.
-local function in_draw()
-    return size == AHEAD or serving < size
-end
-
--- Where one of the drawn stands: a status and, before the opening, when that
--- is; then the number.
-local function drawn_place(user)
-    if size == AHEAD then
-        if call('ZSCORE', drawn, user) then
-            return PRE, opens
-        end
-        return NONE, 0
-    end
-
-    local rank = call('ZRANK', drawn, user)
-
-    if rank and rank >= serving and call('SISMEMBER', absent, user) == 0 then
-        return WAITING, rank + 1
-    end
-
-    return NONE, 0
-end
-
--- Takes one of the drawn out.  After the opening the ranks stay as they are.
-local function part(user)
-    if size == AHEAD then
-        return call('ZREM', drawn, user)
-    end
-
-    if drawn_place(user) == NONE then
-        return 0
-    end
-
-    return call('SADD', absent, user)
-end
-
 -- Ends a user's token, if there is one, and lets every nginx know.
 local function finish(user)
     local found = call('ZREM', waiting, user) + call('ZREM', called, user)
                   + call('ZREM', active, user)
 
-    if found == 0 and in_draw() then
+    if found == 0 and part then
         found = part(user)
     end
 
@@ -362,7 +358,7 @@ local function places(users)
         else
             local status = NONE
 
-            if in_draw() then
+            if drawn_place then
                 status, number = drawn_place(user)
             end
 
