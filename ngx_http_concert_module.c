@@ -27,14 +27,15 @@
 static ngx_int_t ngx_http_concert_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_concert_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_concert_create_main_conf(ngx_conf_t *cf);
-static char *ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_concert_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_concert_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static void ngx_http_concert_merge_route(ngx_http_core_loc_conf_t *clcf,
     ngx_http_concert_loc_conf_t *prev, ngx_http_concert_loc_conf_t *conf);
-static void ngx_http_concert_merge_sale(ngx_conf_t *cf,
+static ngx_int_t ngx_http_concert_merge_sale(ngx_conf_t *cf,
     ngx_http_concert_loc_conf_t *prev, ngx_http_concert_loc_conf_t *conf);
+static ngx_int_t ngx_http_concert_merge_use(ngx_conf_t *cf,
+    ngx_http_concert_loc_conf_t *conf, ngx_http_concert_sale_t *outer);
 static char *ngx_http_concert_route_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_uint_t ngx_http_concert_find_route(ngx_str_t *name);
@@ -46,6 +47,8 @@ static char *ngx_http_concert_zone_directive(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_concert_add_zone(ngx_conf_t *cf,
     ngx_http_concert_sale_t *sale, ngx_str_t *name, size_t size);
+static char *ngx_http_concert_default_zone(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf);
 static ngx_int_t ngx_http_concert_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static ngx_int_t ngx_http_concert_check_workers(ngx_cycle_t *cycle,
@@ -55,6 +58,8 @@ static ngx_int_t ngx_http_concert_check_pools(ngx_cycle_t *cycle,
 static ngx_uint_t ngx_http_concert_lanes(ngx_http_concert_main_conf_t *cmcf,
     ngx_uint_t gateway);
 static ngx_int_t ngx_http_concert_init_process(ngx_cycle_t *cycle);
+static void ngx_http_concert_check_threads(ngx_cycle_t *cycle,
+    ngx_http_concert_main_conf_t *cmcf);
 static ngx_int_t ngx_http_concert_init_sales(ngx_cycle_t *cycle,
     ngx_http_concert_main_conf_t *cmcf);
 static ngx_int_t ngx_http_concert_init_groups(ngx_cycle_t *cycle,
@@ -105,57 +110,71 @@ static ngx_command_t  ngx_http_concert_commands[] = {
       offsetof(ngx_http_concert_loc_conf_t, problems),
       &ngx_http_concert_problems_post },
 
+    { ngx_string("concert_sale"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_concert_sale_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("concert_use"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_concert_use_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("concert_zone"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE2,
       ngx_http_concert_zone_directive,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("concert_postgres"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_1MORE,
       ngx_http_concert_postgres_directive,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("concert_redis"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_1MORE,
       ngx_http_concert_redis_directive,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("concert_gateway"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_1MORE,
       ngx_http_concert_gateway_directive,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("concert_breaker"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_1MORE,
       ngx_http_concert_guard_directive,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("concert_queue"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_1MORE,
       ngx_http_concert_queue_directive,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("concert_hold"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_concert_sale_t, hold),
       &ngx_http_concert_conf_msec_post },
 
     { ngx_string("concert_hold_extend_on_outage"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_concert_sale_t, hold_extend),
@@ -169,42 +188,42 @@ static ngx_command_t  ngx_http_concert_commands[] = {
       &ngx_http_concert_conf_msec_post },
 
     { ngx_string("concert_catalog_cache"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE1,
       ngx_http_concert_conf_set_time_or_off,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_concert_sale_t, catalog_cache),
       NULL },
 
     { ngx_string("concert_max_seats"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_concert_sale_t, max_seats),
       &ngx_http_concert_conf_count_post },
 
     { ngx_string("concert_user_limit"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_concert_sale_t, user_limit),
       &ngx_http_concert_conf_count_post },
 
     { ngx_string("concert_charge"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE1,
       ngx_http_concert_conf_set_word,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_concert_sale_t, charge),
       (void *) ngx_http_concert_charge_words },
 
     { ngx_string("concert_payment_method"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_TAKE1,
       ngx_http_concert_conf_set_word,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_concert_sale_t, payment_method),
       (void *) ngx_http_concert_method_words },
 
     { ngx_string("concert_identity"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_CONCERT_SALE_CONF|NGX_CONF_1MORE,
       ngx_http_concert_identity_directive,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
@@ -219,7 +238,7 @@ static ngx_http_module_t  ngx_http_concert_module_ctx = {
     ngx_http_concert_postconfiguration,    /* postconfiguration */
 
     ngx_http_concert_create_main_conf,     /* create main configuration */
-    ngx_http_concert_init_main_conf,       /* init main configuration */
+    NULL,                                  /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -296,30 +315,6 @@ ngx_http_concert_preconfiguration(ngx_conf_t *cf)
 }
 
 
-static char *
-ngx_http_concert_init_main_conf(ngx_conf_t *cf, void *conf)
-{
-    ngx_http_concert_main_conf_t *cmcf = conf;
-
-    ngx_http_concert_sale_t  **sales;
-
-    static ngx_str_t  zone = ngx_string("concert");
-
-    sales = cmcf->sales.elts;
-
-    if (cmcf->needs && sales[0]->shm_zone == NULL
-        && ngx_http_concert_add_zone(cf, sales[0], &zone,
-                                     NGX_HTTP_CONCERT_ZONE_SIZE)
-           != NGX_CONF_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    return ngx_http_concert_sales_init(cf, cmcf) == NGX_OK ? NGX_CONF_OK
-                                                           : NGX_CONF_ERROR;
-}
-
-
 static void *
 ngx_http_concert_create_loc_conf(ngx_conf_t *cf)
 {
@@ -345,7 +340,10 @@ ngx_http_concert_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_concert_merge_route(
         ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module),
         prev, conf);
-    ngx_http_concert_merge_sale(cf, prev, conf);
+
+    if (ngx_http_concert_merge_sale(cf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     if (conf->problems == NGX_CONF_UNSET) {
         conf->problems = prev->problems;
@@ -392,7 +390,7 @@ ngx_http_concert_merge_route(ngx_http_core_loc_conf_t *clcf,
 
 /* what a route needs, its sale needs */
 
-static void
+static ngx_int_t
 ngx_http_concert_merge_sale(ngx_conf_t *cf, ngx_http_concert_loc_conf_t *prev,
     ngx_http_concert_loc_conf_t *conf)
 {
@@ -403,14 +401,15 @@ ngx_http_concert_merge_sale(ngx_conf_t *cf, ngx_http_concert_loc_conf_t *prev,
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_concert_module);
     sales = cmcf->sales.elts;
 
-    if (prev->sale == NULL) {
-        prev->sale = sales[0];
+    if ((prev->sale == NULL
+         && ngx_http_concert_merge_use(cf, prev, sales[0]) != NGX_OK)
+        || ngx_http_concert_merge_use(cf, conf, prev->sale) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    conf->sale = prev->sale;
-
     if (conf->route == NULL) {
-        return;
+        return NGX_OK;
     }
 
     flags = ngx_http_concert_route_needs(conf->route);
@@ -423,6 +422,34 @@ ngx_http_concert_merge_sale(ngx_conf_t *cf, ngx_http_concert_loc_conf_t *prev,
     if (flags & NGX_HTTP_CONCERT_NEEDS_REDIS) {
         conf->sale->needed_by[1] = conf->route->name;
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_merge_use(ngx_conf_t *cf, ngx_http_concert_loc_conf_t *conf,
+    ngx_http_concert_sale_t *outer)
+{
+    ngx_http_concert_main_conf_t  *cmcf;
+
+    conf->sale = outer;
+
+    if (conf->use.len == 0) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_concert_module);
+    conf->sale = ngx_http_concert_sale_find(cmcf, &conf->use);
+
+    if (conf->sale == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "there is no sale \"%V\": write \"concert_sale %V { ... "
+                      "}\" in the http block", &conf->use, &conf->use);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -437,6 +464,13 @@ ngx_http_concert_postconfiguration(ngx_conf_t *cf)
 
     if (cmcf->needs == 0) {
         return NGX_OK;
+    }
+
+    if (ngx_http_concert_default_zone(cf, cmcf) != NGX_CONF_OK
+        || ngx_http_concert_sales_init(cf, cmcf) != NGX_OK
+        || ngx_http_concert_sales_check(cf, cmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     core = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
@@ -457,7 +491,7 @@ ngx_http_concert_postconfiguration(ngx_conf_t *cf)
 
     ngx_http_concert_redis_init();
 
-    return ngx_http_concert_sales_check(cf, cmcf);
+    return NGX_OK;
 }
 
 
@@ -613,6 +647,27 @@ ngx_http_concert_add_zone(ngx_conf_t *cf, ngx_http_concert_sale_t *sale,
 }
 
 
+/* of the http block, and of sales that have no zone of their own */
+
+static char *
+ngx_http_concert_default_zone(ngx_conf_t *cf,
+    ngx_http_concert_main_conf_t *cmcf)
+{
+    ngx_http_concert_sale_t  **sales;
+
+    static ngx_str_t  name = ngx_string("concert");
+
+    sales = cmcf->sales.elts;
+
+    if (sales[0]->shm_zone) {
+        return NGX_CONF_OK;
+    }
+
+    return ngx_http_concert_add_zone(cf, sales[0], &name,
+                                     NGX_HTTP_CONCERT_ZONE_SIZE);
+}
+
+
 /*
  * The zone is made when the configuration has been read to its end, so that
  * what stands outside of the http block is known; a reload that fails here
@@ -759,6 +814,10 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
     }
 #endif
 
+    if (ngx_worker == 0) {
+        ngx_http_concert_check_threads(cycle, cmcf);
+    }
+
     if (ngx_http_concert_init_sales(cycle, cmcf) != NGX_OK
         || ngx_http_concert_init_groups(cycle, cmcf) != NGX_OK)
     {
@@ -766,6 +825,45 @@ ngx_http_concert_init_process(ngx_cycle_t *cycle)
     }
 
     return ngx_http_concert_jobs_init(cycle, cmcf);
+}
+
+
+/*
+ * Threads that wait for one sale's store must not be missed by another's.  How
+ * many a pool has nobody tells, but all of them run by now.
+ */
+
+static void
+ngx_http_concert_check_threads(ngx_cycle_t *cycle,
+    ngx_http_concert_main_conf_t *cmcf)
+{
+    ngx_dir_t   dir;
+    ngx_str_t   name;
+    ngx_uint_t  threads, lanes;
+
+    ngx_str_set(&name, "/proc/self/task");
+
+    if (ngx_open_dir(&name, &dir) != NGX_OK) {
+        return;
+    }
+
+    /* ".", ".." and the event loop */
+
+    for (threads = 0; ngx_read_dir(&dir) == NGX_OK; threads++) { /* void */ }
+
+    (void) ngx_close_dir(&dir);
+
+    threads -= ngx_min(threads, 3);
+    lanes = ngx_http_concert_lanes(cmcf, 0) + ngx_http_concert_lanes(cmcf, 1);
+
+    if (threads < lanes) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "concert: there are %ui lanes and only %ui threads, so "
+                      "a store that is slow delays the others: write "
+                      "\"thread_pool " NGX_HTTP_CONCERT_POOL_NAME
+                      " threads=%ui;\"", lanes, threads,
+                      ngx_http_concert_lanes(cmcf, 0));
+    }
 }
 
 

@@ -3,7 +3,7 @@
 use Test::Nginx::Socket;
 use Concert;
 
-plan tests => 254;
+plan tests => 285;
 
 run_tests();
 
@@ -1121,8 +1121,154 @@ qr/\[emerg\].*must be at most a year: write a time, as 3s/
 qr/\[emerg\].*invalid "ttl=4000000d": write a time of at most a year, as ttl=10m/
 
 
+=== TEST 118: a sale has what it needs in its block
+--- data
+$user = user(7)
+--- without: concert_postgres concert_redis concert_queue
+--- http_config
+concert_sale festival { concert_postgres "$TEST_NGINX_CONCERT_PG" read=1 write=1; concert_redis $TEST_NGINX_CONCERT_REDIS; concert_queue name=every-sale-directive capacity=10 rate=100/s ttl=1h claim=1m poll=2s; concert_zone festival 2m; concert_hold 90s; concert_max_seats 8; concert_user_limit 8; concert_charge free; concert_payment_method balance; concert_identity header; concert_catalog_cache 500ms; }
+concert_use festival;
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}
 
-=== TEST 118: what needs no store needs no thread pool
+
+
+=== TEST 119: a sale has a name that can be part of Redis's keys
+--- http_config
+concert_sale "a sale" { concert_hold 1m; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*invalid sale name "a sale": write 1 to 64 letters, digits, "_" or "-", as concert_sale festival/
+
+
+
+=== TEST 120: no two sales have one name
+--- http_config
+concert_sale a { concert_hold 1m; }
+concert_sale a { concert_hold 1m; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*there is a sale "a" already .*: write another name/
+
+
+
+=== TEST 121: the http block is a sale itself
+--- http_config
+concert_sale main { concert_hold 1m; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*there is a sale "main" already .*: write another name/
+
+
+
+=== TEST 122: there are 64 sales at most
+--- http_config eval
+CORE::join "\n", map { "concert_sale s$_ { concert_hold 1m; }" } 1 .. 65
+--- must_die
+--- error_log eval
+qr/\[emerg\].*too many sales: write at most 64 concert_sale blocks/
+
+
+
+=== TEST 123: a sale that is used is there
+--- http_config
+concert_use festival;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*there is no sale "festival": write "concert_sale festival \{ ... \}"/
+
+
+
+=== TEST 124: what is no sale's does not stand in its block
+--- http_config
+concert_sale a { concert_timeout 3s; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"concert_timeout" directive is not allowed here/
+
+
+
+=== TEST 125: nor does what is not ours
+--- http_config
+concert_sale a { keepalive_timeout 3s; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*"keepalive_timeout" directive is not allowed here/
+
+
+
+=== TEST 126: a sale that lacks PostgreSQL is told by its name
+--- without: concert_postgres
+--- http_config
+concert_sale a { concert_hold 1m; }
+concert_use a;
+--- must_die
+--- error_log eval
+qr/\[emerg\].*needs PostgreSQL: write concert_postgres .* or in that of its sale, "a"/
+
+
+
+=== TEST 127: a queue that two sales have is the same for both
+--- http_config
+concert_sale a { concert_queue name=one capacity=1; }
+concert_sale b { concert_queue name=one capacity=2; }
+--- config
+location = /a { concert_use a; concert token_enter; }
+location = /b { concert_use b; concert token_enter; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*sales "a" and "b" have one queue, "one", .*: write another name=, or the same parameters/
+
+
+
+=== TEST 128: a database has one payment gateway
+--- http_config
+concert_sale a { concert_gateway http://127.0.0.1:9/a secret_key_file=$TEST_NGINX_CONCERT_CONF/nginx.conf; }
+concert_sale b { concert_gateway http://127.0.0.1:9/b secret_key_file=$TEST_NGINX_CONCERT_CONF/nginx.conf; }
+--- config
+location = /a { concert_use a; concert pay; }
+location = /b { concert_use b; concert pay; }
+--- must_die
+--- error_log eval
+qr/\[emerg\].*sales "main" and "a" have one database and two payment gateways, .*: write the same concert_gateway, or another concert_postgres/
+
+
+
+=== TEST 129: a sale that nobody uses is left out, and told
+--- data
+$user = user(7)
+--- http_config
+concert_sale a { concert_hold 1m; }
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}
+--- error_log eval
+qr/\[warn\].*sale "a" is left out, as nothing is sold in it: write "concert_use a;"/
+
+
+
+=== TEST 130: lanes that have too few threads are told
+--- data
+$user = user(7)
+--- main_config
+thread_pool concert_io threads=2;
+--- http_config
+concert_sale a { concert_postgres "$TEST_NGINX_CONCERT_PG" read=2 write=2; }
+--- config
+location /api/balance/ { concert_use a; concert balance; }
+--- request
+GET /api/balance/$user
+--- json
+{"userId": $user, "amount": 7}
+--- error_log eval
+qr/\[warn\].*there are 7 lanes and only 2 threads, .*: write "thread_pool concert_io threads=7;"/
+
+
+
+=== TEST 131: what needs no store needs no thread pool
 --- main_config
 --- without: concert_postgres concert_redis
 --- config

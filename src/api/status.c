@@ -1,7 +1,8 @@
 
 /*
- * For operators: GET /status, in JSON: what the page at /ops/ shows.  Read from
- * shared memory alone, so it answers when every store is away.
+ * For operators: GET /status, in JSON: what the page at /ops/ shows, of the
+ * location's sale, and in short of all.  Read from shared memory alone, so it
+ * answers when every store is away.
  */
 
 #include "api/api.h"
@@ -11,6 +12,10 @@
 
 
 static ngx_int_t ngx_http_concert_status_start(ngx_http_concert_call_t *call);
+static void ngx_http_concert_status_sales(ngx_http_concert_json_t *json,
+    const ngx_http_concert_main_conf_t *conf);
+static void ngx_http_concert_status_sale(ngx_http_concert_json_t *json,
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_status_queue(ngx_http_concert_json_t *json,
     const ngx_http_concert_queue_t *queue);
 static void ngx_http_concert_status_seen(ngx_http_concert_json_t *json,
@@ -68,13 +73,10 @@ ngx_http_concert_status_start(ngx_http_concert_call_t *call)
     ngx_http_concert_json_text(&json, ",\"time\":");
     ngx_http_concert_json_time(&json, now);
 
-    ngx_http_concert_status_queue(&json, sale->queue);
-
-    ngx_http_concert_json_text(&json, ",\"holdsExpired\":");
-    ngx_http_concert_json_integer(&json, sale->database->expired);
-
-    ngx_http_concert_status_lanes(&json, sale);
+    ngx_http_concert_print(&json, ",\"sale\":\"%V\"", &sale->name);
+    ngx_http_concert_status_sale(&json, sale);
     ngx_http_concert_status_routes(&json, sale);
+    ngx_http_concert_status_sales(&json, sale->conf);
 
     if (ngx_http_concert_status_halls(call, &json) != NGX_OK) {
         return NGX_ERROR;
@@ -90,6 +92,41 @@ ngx_http_concert_status_start(ngx_http_concert_call_t *call)
     ngx_http_concert_call_body(call, &json);
 
     return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_concert_status_sales(ngx_http_concert_json_t *json,
+    const ngx_http_concert_main_conf_t *conf)
+{
+    ngx_uint_t                 i;
+    ngx_http_concert_sale_t  **sales;
+
+    sales = conf->sales.elts;
+
+    ngx_http_concert_json_text(json, ",\"sales\":[");
+
+    for (i = 0; i < conf->sales.nelts; i++) {
+        ngx_http_concert_print(json, "%s{\"name\":\"%V\"", i ? "," : "",
+                               &sales[i]->name);
+        ngx_http_concert_status_sale(json, sales[i]);
+        ngx_http_concert_json_text(json, "}");
+    }
+
+    ngx_http_concert_json_text(json, "]");
+}
+
+
+static void
+ngx_http_concert_status_sale(ngx_http_concert_json_t *json,
+    const ngx_http_concert_sale_t *sale)
+{
+    ngx_http_concert_status_queue(json, sale->queue);
+
+    ngx_http_concert_json_text(json, ",\"holdsExpired\":");
+    ngx_http_concert_json_integer(json, sale->database->expired);
+
+    ngx_http_concert_status_lanes(json, sale);
 }
 
 
@@ -168,7 +205,8 @@ ngx_http_concert_status_lanes(ngx_http_concert_json_t *json,
             "{\"group\":\"%V\",\"lanes\":%ui,\"batch\":%ui,\"busy\":%uA,"
             "\"waiting\":%uA,\"down\":%s,\"batches\":%uA,\"calls\":%uA,"
             "\"failed\":%uA,\"refused\":%uA}",
-            &group->name, group->nlanes * sale->conf->workers,
+            &ngx_http_concert_group_names[i],
+            group->nlanes * sale->conf->workers,
             group->batch, stats.busy, stats.waiting,
             stats.down ? "true" : "false", stats.batches, stats.calls,
             stats.failed, stats.refused);
@@ -263,7 +301,8 @@ ngx_http_concert_status_halls(ngx_http_concert_call_t *call,
         return NGX_ERROR;
     }
 
-    ngx_http_concert_zone_halls(sale->shm_zone, &sale->database->halls, halls);
+    ngx_http_concert_zone_halls(sale->database_zone, &sale->database->halls,
+                                halls);
 
     ngx_http_concert_json_text(json, ",\"countedAt\":");
 

@@ -100,6 +100,35 @@ ngx_http_concert_conf_time(ngx_conf_t *cf, ngx_str_t *value, size_t prefix,
 
 
 ngx_int_t
+ngx_http_concert_conf_name(ngx_conf_t *cf, const char *what, ngx_str_t *name,
+    const char *example)
+{
+    size_t  i;
+    u_char  c;
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+              || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+        {
+            break;
+        }
+    }
+
+    if (name->len == 0 || name->len > 64 || i < name->len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid %s name \"%V\": write 1 to 64 letters, "
+                           "digits, \"_\" or \"-\", as %s", what, name,
+                           example);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_concert_conf_secret(ngx_conf_t *cf, ngx_str_t *name, const char *what,
     ngx_str_t *secret)
 {

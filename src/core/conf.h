@@ -36,6 +36,10 @@ ngx_int_t ngx_http_concert_conf_number(ngx_conf_t *cf, ngx_str_t *value,
 ngx_int_t ngx_http_concert_conf_time(ngx_conf_t *cf, ngx_str_t *value,
     size_t prefix, const char *example, ngx_msec_t *time);
 
+/* a name of letters, digits, "_" and "-", of what */
+ngx_int_t ngx_http_concert_conf_name(ngx_conf_t *cf, const char *what,
+    ngx_str_t *name, const char *example);
+
 /* the first line of a file, ended by a NUL byte */
 ngx_int_t ngx_http_concert_conf_secret(ngx_conf_t *cf, ngx_str_t *name,
     const char *what, ngx_str_t *secret);

@@ -7,6 +7,7 @@ static ngx_http_concert_breaker_t *ngx_http_concert_guard_lock(
     ngx_http_concert_guard_t *guard);
 static void ngx_http_concert_guard_unlock(ngx_http_concert_guard_t *guard);
 static void ngx_http_concert_guard_tell(
+    const ngx_http_concert_guard_t *guard,
     const ngx_http_concert_breaker_event_t *event);
 
 
@@ -39,7 +40,7 @@ ngx_http_concert_guard_unlock(ngx_http_concert_guard_t *guard)
     ngx_shmtx_unlock(&shpool->mutex);
 
     while (told) {
-        ngx_http_concert_guard_tell(&event);
+        ngx_http_concert_guard_tell(guard, &event);
 
         ngx_shmtx_lock(&shpool->mutex);
         told = ngx_http_concert_breaker_event(guard->breaker, &event);
@@ -49,7 +50,8 @@ ngx_http_concert_guard_unlock(ngx_http_concert_guard_t *guard)
 
 
 static void
-ngx_http_concert_guard_tell(const ngx_http_concert_breaker_event_t *event)
+ngx_http_concert_guard_tell(const ngx_http_concert_guard_t *guard,
+    const ngx_http_concert_breaker_event_t *event)
 {
     ngx_uint_t  level;
 
@@ -57,8 +59,9 @@ ngx_http_concert_guard_tell(const ngx_http_concert_breaker_event_t *event)
             ? NGX_LOG_NOTICE : NGX_LOG_WARN;
 
     ngx_log_error(level, ngx_cycle->log, 0,
-                  "concert: the breaker of the payment gateway is %s, was %s: "
-                  "%s", ngx_http_concert_breaker_states[event->to],
+                  "concert: the breaker of the payment gateway%V is %s, was "
+                  "%s: %s", &guard->of,
+                  ngx_http_concert_breaker_states[event->to],
                   ngx_http_concert_breaker_states[event->from],
                   ngx_http_concert_breaker_reasons[event->reason]);
 }

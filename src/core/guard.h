@@ -21,6 +21,8 @@
 typedef struct {
     ngx_http_concert_breaker_conf_t   conf;
     ngx_str_t                         line;      /* as configured */
+    ngx_uint_t                        number;    /* of those of a gateway */
+    ngx_str_t                         of;        /* for the log */
 
     /* in shared memory */
     ngx_shm_zone_t                   *shm_zone;

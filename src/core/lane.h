@@ -63,9 +63,11 @@ struct ngx_http_concert_lane_s {
 
 
 struct ngx_http_concert_group_s {
-    ngx_str_t                        name;
+    ngx_str_t                        name;       /* for the log */
+    ngx_str_t                        sale;       /* the first that has it */
     ngx_uint_t                       kind;       /* NGX_HTTP_CONCERT_READ.. */
     ngx_str_t                        address;    /* of the store */
+    ngx_uint_t                       number;     /* of those of an address */
     ngx_str_t                        line;       /* as configured */
     const ngx_http_concert_store_t  *store;
     void                            *conf;       /* the store's, read only */

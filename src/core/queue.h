@@ -217,5 +217,10 @@ ngx_http_concert_queue_t *ngx_http_concert_queue_create(ngx_conf_t *cf);
 ngx_int_t ngx_http_concert_queue_init(ngx_conf_t *cf,
     ngx_http_concert_queue_t *queue, const ngx_str_t *name);
 
+/* start: whether the parameters are the same */
+ngx_uint_t ngx_http_concert_queue_agrees(
+    const ngx_http_concert_queue_t *queue,
+    const ngx_http_concert_queue_t *other);
+
 
 #endif /* NGX_HTTP_CONCERT_QUEUE_H_INCLUDED */

@@ -26,7 +26,6 @@ static ngx_int_t ngx_http_concert_queue_draw(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t *draw);
 static ngx_int_t ngx_http_concert_queue_rate(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t *rate);
-static ngx_int_t ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_http_concert_queue_keys(ngx_conf_t *cf,
     ngx_http_concert_queue_t *queue);
 
@@ -127,7 +126,11 @@ ngx_http_concert_queue_parameter(ngx_conf_t *cf, ngx_str_t *value,
         s.data = value->data + 5;
         s.len = value->len - 5;
 
-        if (ngx_http_concert_queue_name(cf, &s) != NGX_OK) {
+        /* it becomes part of Redis's keys */
+
+        if (ngx_http_concert_conf_name(cf, "queue", &s, "name=main")
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 
@@ -213,35 +216,6 @@ ngx_http_concert_queue_rate(ngx_conf_t *cf, ngx_str_t *value,
 }
 
 
-/* it becomes part of Redis's keys */
-
-static ngx_int_t
-ngx_http_concert_queue_name(ngx_conf_t *cf, ngx_str_t *name)
-{
-    size_t  i;
-    u_char  c;
-
-    for (i = 0; i < name->len; i++) {
-        c = name->data[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-              || (c >= '0' && c <= '9') || c == '_' || c == '-'))
-        {
-            break;
-        }
-    }
-
-    if (name->len == 0 || name->len > 64 || i < name->len) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid queue name \"%V\": write 1 to 64 letters, "
-                           "digits, \"_\" or \"-\", as name=main", name);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
 ngx_http_concert_queue_t *
 ngx_http_concert_queue_create(ngx_conf_t *cf)
 {
@@ -281,6 +255,17 @@ ngx_http_concert_queue_init(ngx_conf_t *cf, ngx_http_concert_queue_t *queue,
     }
 
     return ngx_http_concert_queue_keys(cf, queue);
+}
+
+
+ngx_uint_t
+ngx_http_concert_queue_agrees(const ngx_http_concert_queue_t *queue,
+    const ngx_http_concert_queue_t *other)
+{
+    return queue->capacity == other->capacity && queue->rate == other->rate
+           && queue->ttl == other->ttl && queue->claim == other->claim
+           && queue->poll == other->poll && queue->opens == other->opens
+           && queue->draw == other->draw;
 }
 
 

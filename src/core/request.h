@@ -92,6 +92,7 @@ typedef struct {
     ngx_uint_t                      index;         /* of the route */
     ngx_str_t                       prefix;        /* of the paths; may be "" */
     ngx_flag_t                      problems;      /* nginx's refusals are */
+    ngx_str_t                       use;           /* the sale's name, or "" */
     ngx_http_concert_sale_t        *sale;          /* that it serves */
 } ngx_http_concert_loc_conf_t;
 

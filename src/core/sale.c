@@ -1,349 +1,36 @@
 
-#include "core/conf.h"
 #include "core/sale.h"
-#include "store/postgres.h"
-#include "store/redis.h"
 
 
-#define NGX_HTTP_CONCERT_MAX_QUEUE   8192
-
-/* defaults; times in ms */
-#define NGX_HTTP_CONCERT_HOLD        (5 * 60 * 1000)
-#define NGX_HTTP_CONCERT_TIMEOUT     3000
-#define NGX_HTTP_CONCERT_CACHE       1000
-#define NGX_HTTP_CONCERT_MAX_SEATS   4
-
-
-static ngx_http_concert_group_t *ngx_http_concert_group_create(
-    ngx_conf_t *cf, ngx_uint_t kind);
-static ngx_int_t ngx_http_concert_sale_defaults(ngx_conf_t *cf,
-    ngx_http_concert_sale_t *sale);
-static ngx_int_t ngx_http_concert_sale_groups(ngx_conf_t *cf,
-    ngx_http_concert_sale_t *sale);
-static void ngx_http_concert_group_defaults(
-    const ngx_http_concert_main_conf_t *conf, ngx_http_concert_group_t *group);
-static void ngx_http_concert_sale_cards(ngx_http_concert_sale_t *sale);
-static ngx_int_t ngx_http_concert_sale_check(ngx_conf_t *cf,
-    ngx_http_concert_sale_t *sale);
 static ngx_int_t ngx_http_concert_sale_share(ngx_shm_zone_t *shm_zone,
     ngx_http_concert_sale_t *sale);
-static ngx_int_t ngx_http_concert_sale_database(ngx_shm_zone_t *shm_zone,
+static ngx_int_t ngx_http_concert_queue_share(ngx_shm_zone_t *shm_zone,
     ngx_http_concert_sale_t *sale);
-static ngx_http_concert_part_t *ngx_http_concert_group_part(
-    ngx_shm_zone_t *shm_zone, ngx_http_concert_main_conf_t *conf,
-    ngx_http_concert_group_t *group);
+static ngx_int_t ngx_http_concert_guard_share(ngx_shm_zone_t *shm_zone,
+    ngx_http_concert_sale_t *sale);
+static ngx_int_t ngx_http_concert_database_share(ngx_shm_zone_t *shm_zone,
+    ngx_http_concert_sale_t *sale);
+static ngx_int_t ngx_http_concert_group_share(ngx_shm_zone_t *shm_zone,
+    ngx_http_concert_main_conf_t *conf, ngx_http_concert_group_t *group);
 static ngx_http_concert_part_t *ngx_http_concert_sale_part(
     ngx_shm_zone_t *shm_zone, ngx_http_concert_main_conf_t *conf,
     ngx_http_concert_part_e kind, uint64_t key);
+static uint64_t ngx_http_concert_part_key(const ngx_str_t *kind,
+    const ngx_str_t *address, ngx_uint_t number);
 
 
-static const ngx_http_concert_group_t
-    ngx_http_concert_default_groups[NGX_HTTP_CONCERT_GROUPS] = {
-
-    [NGX_HTTP_CONCERT_READ] = {
-        .name = ngx_string("read"),
-        .store = &ngx_http_concert_postgres,
-        .away_code = "store_unavailable",
-        .nlanes = 4,
-        .batch = 64,
-        .gather = 64,
-        .patience = 2
-    },
-
-    [NGX_HTTP_CONCERT_WRITE] = {
-        .name = ngx_string("write"),
-        .store = &ngx_http_concert_postgres,
-        .away_code = "store_unavailable",
-        .nlanes = 2,
-        .batch = 32,
-        .gather = 32,
-        .patience = 5
-    },
-
-    [NGX_HTTP_CONCERT_REDIS] = {
-        .name = ngx_string("redis"),
-        .store = &ngx_http_concert_redis,
-        .away_code = "queue_unavailable",
-        .nlanes = 1,
-        .batch = 64,
-        .gather = 64,
-        .patience = 1
-    },
-
-    [NGX_HTTP_CONCERT_GATEWAY] = {
-        .name = ngx_string("gateway"),
-        .away_code = "gateway_unavailable",
-        .batch = 1,
-        .gather = 1
-    }
+const ngx_str_t  ngx_http_concert_group_names[NGX_HTTP_CONCERT_GROUPS] = {
+    ngx_string("read"),
+    ngx_string("write"),
+    ngx_string("redis"),
+    ngx_string("gateway")
 };
 
 
-ngx_http_concert_sale_t *
-ngx_http_concert_sale_create(ngx_conf_t *cf,
-    ngx_http_concert_main_conf_t *conf, const ngx_str_t *name)
-{
-    ngx_http_concert_sale_t  *sale, **p;
-
-    sale = ngx_pcalloc(cf->pool, sizeof(ngx_http_concert_sale_t));
-    if (sale == NULL) {
-        return NULL;
-    }
-
-    sale->name = *name;
-    sale->conf = conf;
-    sale->hold = NGX_CONF_UNSET_MSEC;
-    sale->hold_extend = NGX_CONF_UNSET_MSEC;
-    sale->catalog_cache = NGX_CONF_UNSET_MSEC;
-    sale->max_seats = NGX_CONF_UNSET;
-    sale->user_limit = NGX_CONF_UNSET;
-    sale->charge = NGX_CONF_UNSET_UINT;
-    sale->payment_method = NGX_CONF_UNSET_UINT;
-
-    p = ngx_array_push(&conf->sales);
-    if (p == NULL) {
-        return NULL;
-    }
-
-    *p = sale;
-
-    return sale;
-}
-
-
-ngx_http_concert_group_t *
-ngx_http_concert_sale_group(ngx_conf_t *cf, ngx_http_concert_sale_t *sale,
-    ngx_uint_t kind)
-{
-    ngx_str_t                 *value;
-    ngx_http_concert_group_t  *group;
-
-    group = ngx_http_concert_group_create(cf, kind);
-
-    if (group == NULL
-        || ngx_http_concert_conf_line(cf, &group->line) != NGX_OK)
-    {
-        return NULL;
-    }
-
-    value = cf->args->elts;
-    group->address = value[1];
-
-    sale->groups[kind] = group;
-
-    return group;
-}
-
-
-static ngx_http_concert_group_t *
-ngx_http_concert_group_create(ngx_conf_t *cf, ngx_uint_t kind)
-{
-    ngx_http_concert_group_t  *group;
-
-    group = ngx_palloc(cf->pool, sizeof(ngx_http_concert_group_t));
-
-    if (group) {
-        *group = ngx_http_concert_default_groups[kind];
-        group->kind = kind;
-    }
-
-    return group;
-}
-
-
-ngx_int_t
-ngx_http_concert_sales_init(ngx_conf_t *cf,
-    ngx_http_concert_main_conf_t *conf)
-{
-    ngx_uint_t                 i;
-    ngx_http_concert_sale_t  **sales;
-
-    ngx_conf_init_msec_value(conf->timeout, NGX_HTTP_CONCERT_TIMEOUT);
-
-    sales = conf->sales.elts;
-
-    for (i = 0; i < conf->sales.nelts; i++) {
-        if (ngx_http_concert_sale_defaults(cf, sales[i]) != NGX_OK
-            || ngx_http_concert_sale_groups(cf, sales[i]) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        ngx_http_concert_sale_cards(sales[i]);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_concert_sale_defaults(ngx_conf_t *cf, ngx_http_concert_sale_t *sale)
-{
-    ngx_conf_init_msec_value(sale->hold, NGX_HTTP_CONCERT_HOLD);
-    ngx_conf_init_msec_value(sale->hold_extend, 0);
-    ngx_conf_init_msec_value(sale->catalog_cache, NGX_HTTP_CONCERT_CACHE);
-    ngx_conf_init_value(sale->max_seats, NGX_HTTP_CONCERT_MAX_SEATS);
-    ngx_conf_init_value(sale->user_limit, 0);
-    ngx_conf_init_uint_value(sale->charge, NGX_HTTP_CONCERT_CHARGE_FREE);
-    ngx_conf_init_uint_value(sale->payment_method,
-                             NGX_HTTP_CONCERT_METHOD_BALANCE);
-
-    if (sale->queue == NULL) {
-        sale->queue = ngx_http_concert_queue_create(cf);
-    }
-
-    if (sale->guard == NULL) {
-        sale->guard = ngx_http_concert_guard_create(cf);
-    }
-
-    if (sale->identity == NULL) {
-        sale->identity = ngx_http_concert_identity_create(cf);
-    }
-
-    if (sale->queue == NULL || sale->guard == NULL || sale->identity == NULL) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_concert_queue_init(cf, sale->queue, &sale->name);
-}
-
-
-static ngx_int_t
-ngx_http_concert_sale_groups(ngx_conf_t *cf, ngx_http_concert_sale_t *sale)
-{
-    ngx_uint_t                  i;
-    ngx_http_concert_group_t  **group;
-
-    for (i = 0; i < NGX_HTTP_CONCERT_GROUPS; i++) {
-
-        if (sale->groups[i] == NULL) {
-            sale->groups[i] = ngx_http_concert_group_create(cf, i);
-            if (sale->groups[i] == NULL) {
-                return NGX_ERROR;
-            }
-        }
-
-        ngx_http_concert_group_defaults(sale->conf, sale->groups[i]);
-
-        group = ngx_array_push(&sale->conf->groups);
-        if (group == NULL) {
-            return NGX_ERROR;
-        }
-
-        *group = sale->groups[i];
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_concert_group_defaults(const ngx_http_concert_main_conf_t *conf,
-    ngx_http_concert_group_t *group)
-{
-    ngx_http_concert_postgres_conf_t  *pcf;
-
-    if (group->kind == NGX_HTTP_CONCERT_GATEWAY) {
-        return;
-    }
-
-    group->timeout = conf->timeout;
-
-    if (group->max_queue == 0) {
-        group->max_queue = NGX_HTTP_CONCERT_MAX_QUEUE;
-    }
-
-    if (group->conf && group->store == &ngx_http_concert_postgres) {
-        pcf = group->conf;
-        pcf->timeout = conf->timeout;
-    }
-}
-
-
-static void
-ngx_http_concert_sale_cards(ngx_http_concert_sale_t *sale)
-{
-    ngx_http_concert_group_t          *gateway;
-    ngx_http_concert_postgres_conf_t  *pcf;
-
-    gateway = sale->groups[NGX_HTTP_CONCERT_GATEWAY];
-
-    /*
-     * a permit is as old as its claim, its wait for a lane and its question at
-     * most
-     */
-
-    sale->guard->conf.permit_timeout = 2 * (gateway->timeout
-                                            + sale->conf->timeout);
-
-    if (gateway->conf && sale->groups[NGX_HTTP_CONCERT_READ]->conf) {
-        pcf = sale->groups[NGX_HTTP_CONCERT_READ]->conf;
-        pcf->cards = 1;
-
-        pcf = sale->groups[NGX_HTTP_CONCERT_WRITE]->conf;
-        pcf->cards = 1;
-    }
-}
-
-
-ngx_int_t
-ngx_http_concert_sales_check(ngx_conf_t *cf,
-    ngx_http_concert_main_conf_t *conf)
-{
-    ngx_uint_t                 i;
-    ngx_http_concert_sale_t  **sales;
-
-    sales = conf->sales.elts;
-
-    for (i = 0; i < conf->sales.nelts; i++) {
-        if (ngx_http_concert_sale_check(cf, sales[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_concert_sale_check(ngx_conf_t *cf, ngx_http_concert_sale_t *sale)
-{
-    if ((sale->needs & NGX_HTTP_CONCERT_NEEDS_POSTGRES)
-        && sale->groups[NGX_HTTP_CONCERT_READ]->conf == NULL)
-    {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"concert %V\" needs PostgreSQL: write "
-                      "concert_postgres \"host=/run/postgresql "
-                      "dbname=concert\"; in the http block",
-                      &sale->needed_by[0]);
-        return NGX_ERROR;
-    }
-
-    if ((sale->needs & NGX_HTTP_CONCERT_NEEDS_REDIS)
-        && sale->groups[NGX_HTTP_CONCERT_REDIS]->conf == NULL)
-    {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"concert %V\" needs Redis: write concert_redis "
-                      "unix:/run/redis/redis-server.sock; in the http block",
-                      &sale->needed_by[1]);
-        return NGX_ERROR;
-    }
-
-    if ((sale->charge == NGX_HTTP_CONCERT_CHARGE_CARD
-         || sale->payment_method == NGX_HTTP_CONCERT_METHOD_CARD
-         || sale->hold_extend || sale->guard->line.len)
-        && sale->groups[NGX_HTTP_CONCERT_GATEWAY]->conf == NULL)
-    {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "cards need a payment gateway: write concert_gateway "
-                      "https://api.tosspayments.com secret_key_file=/path; "
-                      "in the http block");
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
+/*
+ * A sale's counters, its queue and pages are in its zone.  What sales may have
+ * together beside a queue is in the one of the http block.
+ */
 
 ngx_int_t
 ngx_http_concert_sales_share(ngx_shm_zone_t *shm_zone,
@@ -357,15 +44,28 @@ ngx_http_concert_sales_share(ngx_shm_zone_t *shm_zone,
     groups = conf->groups.elts;
 
     for (i = 0; i < conf->sales.nelts; i++) {
-        if (ngx_http_concert_sale_share(shm_zone, sales[i]) != NGX_OK) {
+        if (sales[i]->shm_zone == shm_zone
+            && ngx_http_concert_sale_share(shm_zone, sales[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (shm_zone != sales[0]->shm_zone) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < conf->sales.nelts; i++) {
+        if (ngx_http_concert_guard_share(shm_zone, sales[i]) != NGX_OK
+            || ngx_http_concert_database_share(shm_zone, sales[i]) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
 
     for (i = 0; i < conf->groups.nelts; i++) {
-        groups[i]->part = ngx_http_concert_group_part(shm_zone, conf,
-                                                      groups[i]);
-        if (groups[i]->part == NULL) {
+        if (ngx_http_concert_group_share(shm_zone, conf, groups[i]) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -378,27 +78,32 @@ static ngx_int_t
 ngx_http_concert_sale_share(ngx_shm_zone_t *shm_zone,
     ngx_http_concert_sale_t *sale)
 {
-    uint64_t                   key;
-    ngx_str_t                 *redis, *gateway;
+    sale->part = ngx_http_concert_sale_part(shm_zone, sale->conf,
+                              NGX_HTTP_CONCERT_PART_SALE,
+                              ngx_http_concert_zone_key(&sale->name, NULL));
+
+    return sale->part ? ngx_http_concert_queue_share(shm_zone, sale)
+                      : NGX_ERROR;
+}
+
+
+/* a queue of this name in another Redis is another queue */
+
+static ngx_int_t
+ngx_http_concert_queue_share(ngx_shm_zone_t *shm_zone,
+    ngx_http_concert_sale_t *sale)
+{
+    ngx_str_t                 *redis;
     ngx_http_concert_part_t   *part;
     ngx_http_concert_zone_t   *zone;
-    ngx_http_concert_guard_t  *guard;
     ngx_http_concert_queue_t  *queue;
 
-    zone = shm_zone->data;
     queue = sale->queue;
-    guard = sale->guard;
     redis = &sale->groups[NGX_HTTP_CONCERT_REDIS]->address;
-    gateway = &sale->groups[NGX_HTTP_CONCERT_GATEWAY]->address;
 
-    key = ngx_http_concert_zone_key(&sale->name, NULL);
-    sale->part = ngx_http_concert_sale_part(shm_zone, sale->conf,
-                                            NGX_HTTP_CONCERT_PART_SALE, key);
-    if (sale->part == NULL) {
-        return NGX_ERROR;
+    if (queue->state) {
+        return NGX_OK;
     }
-
-    /* a queue of this name in another Redis is another queue */
 
     queue->key = ngx_http_concert_zone_key(redis, &queue->name, NULL);
     part = ngx_http_concert_sale_part(shm_zone, sale->conf,
@@ -407,12 +112,35 @@ ngx_http_concert_sale_share(ngx_shm_zone_t *shm_zone,
         return NGX_ERROR;
     }
 
-    queue->state = part->data;
+    zone = shm_zone->data;
     queue->tickets = &zone->tickets;
+    queue->state = part->data;
 
-    key = ngx_http_concert_zone_key(gateway, NULL);
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_concert_guard_share(ngx_shm_zone_t *shm_zone,
+    ngx_http_concert_sale_t *sale)
+{
+    ngx_str_t                 *gateway;
+    ngx_http_concert_part_t   *part;
+    ngx_http_concert_guard_t  *guard;
+
+    static const ngx_str_t  name = ngx_string("breaker");
+
+    guard = sale->guard;
+    gateway = &sale->groups[NGX_HTTP_CONCERT_GATEWAY]->address;
+
+    if (guard->breaker) {
+        return NGX_OK;
+    }
+
     part = ngx_http_concert_sale_part(shm_zone, sale->conf,
-                                      NGX_HTTP_CONCERT_PART_BREAKER, key);
+                                      NGX_HTTP_CONCERT_PART_BREAKER,
+                                      ngx_http_concert_part_key(&name, gateway,
+                                                           guard->number));
     if (part == NULL) {
         return NGX_ERROR;
     }
@@ -420,12 +148,12 @@ ngx_http_concert_sale_share(ngx_shm_zone_t *shm_zone,
     guard->shm_zone = shm_zone;
     guard->breaker = part->data;
 
-    return ngx_http_concert_sale_database(shm_zone, sale);
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_concert_sale_database(ngx_shm_zone_t *shm_zone,
+ngx_http_concert_database_share(ngx_shm_zone_t *shm_zone,
     ngx_http_concert_sale_t *sale)
 {
     ngx_str_t                *address;
@@ -441,21 +169,42 @@ ngx_http_concert_sale_database(ngx_shm_zone_t *shm_zone,
         return NGX_ERROR;
     }
 
+    sale->database_zone = shm_zone;
     sale->database = part->data;
 
     return NGX_OK;
 }
 
 
-static ngx_http_concert_part_t *
-ngx_http_concert_group_part(ngx_shm_zone_t *shm_zone,
+static ngx_int_t
+ngx_http_concert_group_share(ngx_shm_zone_t *shm_zone,
     ngx_http_concert_main_conf_t *conf, ngx_http_concert_group_t *group)
 {
-    return ngx_http_concert_sale_part(shm_zone, conf,
-                             NGX_HTTP_CONCERT_PART_LANES,
-                             ngx_http_concert_zone_key(&group->name,
-                                                       &group->address,
-                                                       NULL));
+    uint64_t  key;
+
+    key = ngx_http_concert_part_key(&ngx_http_concert_group_names[group->kind],
+                                    &group->address, group->number);
+
+    group->part = ngx_http_concert_sale_part(shm_zone, conf,
+                                             NGX_HTTP_CONCERT_PART_LANES, key);
+
+    return group->part ? NGX_OK : NGX_ERROR;
+}
+
+
+/* number: of those of a kind with one address */
+
+static uint64_t
+ngx_http_concert_part_key(const ngx_str_t *kind, const ngx_str_t *address,
+    ngx_uint_t number)
+{
+    u_char     text[NGX_INT_T_LEN];
+    ngx_str_t  s;
+
+    s.data = text;
+    s.len = ngx_sprintf(text, "%ui", number) - text;
+
+    return ngx_http_concert_zone_key(kind, address, &s, NULL);
 }
 
 

@@ -43,6 +43,7 @@ typedef struct ngx_http_concert_main_conf_s  ngx_http_concert_main_conf_t;
 
 struct ngx_http_concert_sale_s {
     ngx_str_t                           name;
+    ngx_str_t                           of;            /* for the log */
     ngx_http_concert_main_conf_t       *conf;
     ngx_uint_t                          needs;
     ngx_str_t                           needed_by[2];  /* postgres, redis */
@@ -67,6 +68,7 @@ struct ngx_http_concert_sale_s {
     ngx_http_concert_part_t            *part;
     ngx_http_concert_slot_t            *slot;          /* of this worker */
     ngx_uint_t                          nstreams;      /* of this worker */
+    ngx_shm_zone_t                     *database_zone;
     uint64_t                            database_key;
     ngx_http_concert_database_state_t  *database;
 };
@@ -83,6 +85,22 @@ struct ngx_http_concert_main_conf_s {
     ngx_uint_t                      workers;
 };
 
+
+/* the names of the kinds of groups */
+extern const ngx_str_t  ngx_http_concert_group_names[NGX_HTTP_CONCERT_GROUPS];
+
+
+/* the place of directives in a concert_sale block */
+#define NGX_HTTP_CONCERT_SALE_CONF  0x00800000
+
+
+/* start: concert_sale, concert_use; the sale of a name, or NULL */
+char *ngx_http_concert_sale_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_concert_use_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_http_concert_sale_t *ngx_http_concert_sale_find(
+    const ngx_http_concert_main_conf_t *conf, const ngx_str_t *name);
 
 /* start: a sale of this name that says nothing yet, or NULL: no memory */
 ngx_http_concert_sale_t *ngx_http_concert_sale_create(ngx_conf_t *cf,

@@ -1,7 +1,8 @@
 
 /*
- * $concert_user_id, $concert_route, $concert_code, $concert_store_time and
- * $concert_queue_position, for log_format, map and limit_req_zone.
+ * $concert_user_id, $concert_route, $concert_sale, $concert_code,
+ * $concert_store_time and $concert_queue_position, for log_format, map and
+ * limit_req_zone.
  */
 
 #include "core/request.h"
@@ -10,6 +11,8 @@
 static ngx_int_t ngx_http_concert_user_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_concert_route_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_concert_sale_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_concert_code_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -30,6 +33,9 @@ static ngx_http_variable_t  ngx_http_concert_variables[] = {
 
     { ngx_string("concert_route"), NULL,
       ngx_http_concert_route_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("concert_sale"), NULL,
+      ngx_http_concert_sale_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("concert_code"), NULL,
       ngx_http_concert_code_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -109,6 +115,20 @@ ngx_http_concert_route_variable(ngx_http_request_t *r,
 
     return ngx_http_concert_set_bytes(v, lcf->route->name.data,
                                       lcf->route->name.len);
+}
+
+
+/* that the location serves, or would */
+
+static ngx_int_t
+ngx_http_concert_sale_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_concert_sale_t  *sale;
+
+    sale = ngx_http_concert_sale(r);
+
+    return ngx_http_concert_set_bytes(v, sale->name.data, sale->name.len);
 }
 
 

@@ -2,6 +2,9 @@
 #include "jobs/jobs.h"
 
 
+static ngx_uint_t ngx_http_concert_job_runs(
+    const ngx_http_concert_job_t *job, ngx_http_concert_sale_t **sales,
+    ngx_uint_t n);
 static ngx_int_t ngx_http_concert_job_start(ngx_cycle_t *cycle,
     const ngx_http_concert_job_t *job, ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_job_timer(ngx_event_t *ev);
@@ -36,7 +39,8 @@ ngx_http_concert_jobs_init(ngx_cycle_t *cycle,
             job = ngx_http_concert_jobs[k];
 
             if (sales[i]->groups[job->op->group]->conf == NULL
-                || (ngx_worker != 0 && !job->every_worker))
+                || (ngx_worker != 0 && !job->every_worker)
+                || ngx_http_concert_job_runs(job, sales, i))
             {
                 continue;
             }
@@ -48,6 +52,29 @@ ngx_http_concert_jobs_init(ngx_cycle_t *cycle,
     }
 
     return NGX_OK;
+}
+
+
+/* whether it does for an earlier sale that has the same queue or database */
+
+static ngx_uint_t
+ngx_http_concert_job_runs(const ngx_http_concert_job_t *job,
+    ngx_http_concert_sale_t **sales, ngx_uint_t n)
+{
+    ngx_uint_t  i, group;
+
+    group = job->op->group;
+
+    for (i = 0; i < n; i++) {
+        if (group == NGX_HTTP_CONCERT_REDIS
+            ? sales[i]->queue == sales[n]->queue
+            : sales[i]->database == sales[n]->database)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -166,8 +166,9 @@ ngx_http_concert_sales_done(ngx_http_concert_call_t *call)
     tp = ngx_timeofday();
     sale = call->sale;
 
-    ngx_http_concert_zone_halls_keep(sale->shm_zone, &sale->database->halls,
-                                     round->halls, round->n,
+    ngx_http_concert_zone_halls_keep(sale->database_zone,
+                                     &sale->database->halls, round->halls,
+                                     round->n,
                                      (int64_t) tp->sec * 1000 + tp->msec);
 
     round->n = 0;

@@ -70,6 +70,8 @@ static ngx_int_t ngx_http_concert_settle_refund(
     ngx_http_concert_call_t *call);
 static void ngx_http_concert_settle_answered(ngx_http_concert_call_t *call);
 static void ngx_http_concert_settle_settled(ngx_http_concert_call_t *call);
+static ngx_uint_t ngx_http_concert_settle_queue(
+    const ngx_http_concert_sale_t *sale);
 static void ngx_http_concert_settle_left(ngx_http_concert_call_t *call);
 static void ngx_http_concert_settle_end(ngx_http_concert_call_t *call);
 
@@ -404,11 +406,37 @@ ngx_http_concert_settle_settled(ngx_http_concert_call_t *call)
     if (call->outcome != NGX_HTTP_CONCERT_OK || !card->changed
         || card->reservation_id == 0
         || !ngx_http_concert_card_is(card, "PAID")
+        || !ngx_http_concert_settle_queue(call->sale)
         || ngx_http_concert_queue_leave(call, ngx_http_concert_settle_left)
            != NGX_OK)
     {
         ngx_http_concert_settle_end(call);
     }
+}
+
+
+/*
+ * Whether it is known whose queue the buyer came by: where sales with several
+ * have one database, a token that was not given back ends by itself.
+ */
+
+static ngx_uint_t
+ngx_http_concert_settle_queue(const ngx_http_concert_sale_t *sale)
+{
+    ngx_uint_t                 i;
+    ngx_http_concert_sale_t  **sales;
+
+    sales = sale->conf->sales.elts;
+
+    for (i = 0; i < sale->conf->sales.nelts; i++) {
+        if (sales[i]->database == sale->database
+            && sales[i]->queue != sale->queue)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
