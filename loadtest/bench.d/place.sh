@@ -76,12 +76,12 @@ enter_users() { loadtest/enter-users "$PORT" "$1" "$2"; }
 
 # empty_queue: as if nobody had come
 empty_queue() {
-    "$REDIS_CLI" -s "$REDIS_SOCKET" flushall >/dev/null
+    "${REDIS_CLI:-redis-cli}" -s "$REDIS_SOCKET" flushall >/dev/null
     sleep 1
 }
 
 redis_info() {
-    "$REDIS_CLI" -s "$REDIS_SOCKET" info "$1" | tr -d '\r' \
+    "${REDIS_CLI:-redis-cli}" -s "$REDIS_SOCKET" info "$1" | tr -d '\r' \
         | sed -n "s/^$2://p"
 }
 
