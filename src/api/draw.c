@@ -21,6 +21,7 @@ enum {
 
 typedef struct {
     int64_t      user_id;    /* that is asked for; 0: none */
+    uint64_t     key;
     int64_t      opens;
     int64_t      size;       /* of the pre-queue; -1: its opening lies ahead */
     int64_t      place;      /* 0: was not in it */
@@ -41,7 +42,6 @@ static void ngx_http_concert_drawn_seed(ngx_http_concert_json_t *json,
     const ngx_http_concert_queue_t *queue,
     const ngx_http_concert_drawn_t *drawn);
 static void ngx_http_concert_drawn_user(ngx_http_concert_json_t *json,
-    const ngx_http_concert_queue_t *queue,
     const ngx_http_concert_drawn_t *drawn);
 
 
@@ -144,8 +144,15 @@ ngx_http_concert_drawn_done(ngx_http_concert_call_t *call)
     }
 
     if (queue->seed_epoch == call->queue_answer.epoch) {
-        ngx_http_concert_drawn_answer(call);
-        return;
+
+        if (ngx_http_concert_draw_key(queue, drawn->user_id, &drawn->key)
+            == NGX_OK)
+        {
+            ngx_http_concert_drawn_answer(call);
+            return;
+        }
+
+        drawn->tries = NGX_HTTP_CONCERT_DRAW_TRIES;
     }
 
     if (drawn->tries++ == NGX_HTTP_CONCERT_DRAW_TRIES) {
@@ -206,7 +213,7 @@ ngx_http_concert_drawn_answer(ngx_http_concert_call_t *call)
     ngx_http_concert_drawn_seed(&json, queue, drawn);
 
     if (drawn->user_id) {
-        ngx_http_concert_drawn_user(&json, queue, drawn);
+        ngx_http_concert_drawn_user(&json, drawn);
     }
 
     ngx_http_concert_json_text(&json, "}");
@@ -240,7 +247,6 @@ ngx_http_concert_drawn_seed(ngx_http_concert_json_t *json,
 
 static void
 ngx_http_concert_drawn_user(ngx_http_concert_json_t *json,
-    const ngx_http_concert_queue_t *queue,
     const ngx_http_concert_drawn_t *drawn)
 {
     ngx_http_concert_print(json, ",\"userId\":%L", drawn->user_id);
@@ -253,8 +259,7 @@ ngx_http_concert_drawn_user(ngx_http_concert_json_t *json,
     }
 
     ngx_http_concert_print(json, ",\"key\":\"%013xL\",\"below\":%L,\"place\":",
-                           ngx_http_concert_draw_key(queue, drawn->user_id),
-                           drawn->below);
+                           drawn->key, drawn->below);
 
     if (drawn->place) {
         ngx_http_concert_json_integer(json, drawn->place);

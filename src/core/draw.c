@@ -31,28 +31,33 @@ static const ngx_http_concert_op_t  ngx_http_concert_draw_seed = {
 };
 
 
-uint64_t
+ngx_int_t
 ngx_http_concert_draw_key(const ngx_http_concert_queue_t *queue,
-    int64_t user_id)
+    int64_t user_id, uint64_t *key)
 {
     u_char    *p;
     u_char     text[64 + sizeof(":") + NGX_INT64_LEN];
     u_char     digest[EVP_MAX_MD_SIZE];
-    uint64_t   key;
     unsigned   i, len;
 
     p = ngx_snprintf(text, sizeof(text), "%V:%L", &queue->name, user_id);
 
-    (void) HMAC(EVP_sha256(), queue->seed, NGX_HTTP_CONCERT_SEED_LEN, text,
-                p - text, digest, &len);
-
-    key = 0;
-
-    for (i = 0; i < sizeof(key); i++) {
-        key = key << 8 | digest[i];
+    if (HMAC(EVP_sha256(), queue->seed, NGX_HTTP_CONCERT_SEED_LEN, text,
+             p - text, digest, &len)
+        == NULL)
+    {
+        return NGX_ERROR;
     }
 
-    return key >> (64 - 4 * NGX_HTTP_CONCERT_DRAW_DIGITS);
+    *key = 0;
+
+    for (i = 0; i < sizeof(*key); i++) {
+        *key = *key << 8 | digest[i];
+    }
+
+    *key >>= 64 - 4 * NGX_HTTP_CONCERT_DRAW_DIGITS;
+
+    return NGX_OK;
 }
 
 
@@ -78,17 +83,19 @@ ngx_http_concert_draw_known(const ngx_http_concert_queue_t *queue)
 ngx_int_t
 ngx_http_concert_draw_user(ngx_http_concert_call_t *call, int64_t user_id)
 {
+    uint64_t   key;
     ngx_str_t  text;
 
     text.data = ngx_pnalloc(call->pool, 2 * NGX_INT64_LEN + 1);
-    if (text.data == NULL) {
+
+    if (text.data == NULL
+        || ngx_http_concert_draw_key(call->sale->queue, user_id, &key)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    text.len = ngx_sprintf(text.data, "%L:%uL", user_id,
-                           ngx_http_concert_draw_key(call->sale->queue,
-                                                     user_id))
-               - text.data;
+    text.len = ngx_sprintf(text.data, "%L:%uL", user_id, key) - text.data;
 
     return ngx_http_concert_call_string(call, &text);
 }

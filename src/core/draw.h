@@ -25,9 +25,9 @@
 #define NGX_HTTP_CONCERT_DRAW_TRIES    3
 
 
-/* the key of a user; the seed must be known */
-uint64_t ngx_http_concert_draw_key(const ngx_http_concert_queue_t *queue,
-    int64_t user_id);
+/* the key of a user, of the seed that is known; NGX_ERROR: no memory */
+ngx_int_t ngx_http_concert_draw_key(const ngx_http_concert_queue_t *queue,
+    int64_t user_id, uint64_t *key);
 
 /* the hash that was shown before, in hex; not ended by a NUL byte */
 void ngx_http_concert_draw_hash(const ngx_http_concert_queue_t *queue,
