@@ -3,8 +3,8 @@
 # and random requests of each: no worker dies, and none says that something is
 # wrong with itself.  nginx leaves out what it refuses.
 #
-# The combination n of a SEED is always the same: what fails says how to see it
-# again.  `make fuzz-conf` runs 10,000 under AddressSanitizer.
+# The combination n of a SEED is always the same for an nginx with the same
+# modules: what fails says how to see it again.  `make fuzz-conf` runs 10,000 under AddressSanitizer.
 
 use strict;
 use warnings;
@@ -316,8 +316,15 @@ my $Port = Concert::free_port();
 my $Root = Concert::new_root();
 my ($Ran, $Answered) = (0, 0);
 
-@Directives = grep { Concert::nginx_says($_->[1] =~ /^(\w+)/) } @Directives;
+my (@Known, @Unknown);
+
+push @{ Concert::nginx_says($_->[1] =~ /^(\w+)/) ? \@Known : \@Unknown }, $_
+    for @Directives;
+@Directives = @Known;
+
 diag "SEED=$Seed";
+diag 'this nginx has no ', join ', ', map { $_->[1] =~ /^(\w+)/ } @Unknown
+    if @Unknown;
 
 for (my $n = $First; $n < $First + $Count; $n += TOGETHER) {
     my $last = $n + TOGETHER - 1;
